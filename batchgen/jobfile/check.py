@@ -1,0 +1,262 @@
+"""What a job file's parts must be to each other, and to the model's table of parameters.
+
+Works on the nodes and not on the validated document, so that these mistakes are shown together with
+the mistakes of shape.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from batchgen import templates
+from batchgen.errors import Problem
+from batchgen.jobfile.prompts import WrittenPrompt
+from batchgen.jobfile.schema import SECRET_KEYS, axis_values
+from batchgen.jobfile.suggest import did_you_mean
+from batchgen.jobfile.yaml12 import Node, Source
+from batchgen.models import Parameter, Scalar, parameters_of
+from batchgen.urls import base_url_objection
+
+FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
+"""Names the template of a video's name knows besides parameters and variables."""
+
+
+class Checker:
+    """Collects what is wrong between the parts of one document."""
+
+    def __init__(
+        self, source: Source, root: Node, prompts: Sequence[WrittenPrompt], model: str
+    ) -> None:
+        self.problems: list[Problem] = []
+        self._source = source
+        self._root = root
+        self._prompts = prompts
+        self._model = model
+        self._table = parameters_of(model)
+        used = {name for prompt in prompts for name in templates.names(prompt.template)}
+        used |= {
+            name
+            for row in self._rows("include")
+            for name in templates.names(
+                str(row.value["prompt"].value if "prompt" in row.value else "")
+            )
+        }
+        self._variables = used if self._table is None else used - self._table.keys()
+
+    def check(self) -> list[Problem]:
+        """Return every mistake found."""
+        self._values(self._mapping("defaults"), "defaults")
+        for section in ("matrix", "zip"):
+            self._axes(self._mapping(section), section)
+        self._zip_lengths()
+        self._axes_twice()
+        for section in ("exclude", "include"):
+            for row in self._rows(section):
+                if not row.value:
+                    self._object(row, f"a row of {section} is empty", hint="")
+                self._values(row, section, ("prompt",) if section == "include" else ())
+        for item in self._items("prompts"):
+            if isinstance(item.value, dict):
+                self._values(item, "prompts", ("prompt", "id"))
+        self._variables_have_values()
+        self._provider()
+        self._file_name()
+        return self.problems
+
+    def _mapping(self, section: str) -> Node:
+        node = _child(self._root, section)
+        return node if node is not None and isinstance(node.value, dict) else _nothing(self._root)
+
+    def _items(self, section: str) -> list[Node]:
+        node = _child(self._root, section)
+        return node.value if node is not None and isinstance(node.value, list) else []
+
+    def _rows(self, section: str) -> Iterator[Node]:
+        return (item for item in self._items(section) if isinstance(item.value, dict))
+
+    def _object(self, node: Node, message: str, hint: str = "", *, secret: bool = False) -> None:
+        width = node.end - node.place.column if node.end > node.place.column else 1
+        self.problems.append(
+            self._source.problem(node.place, message, hint=hint, width=width, secret=secret)
+        )
+
+    def _object_to_key(self, mapping: Node, key: str, message: str, hint: str = "") -> None:
+        self.problems.append(
+            self._source.problem(mapping.keys[key], message, hint=hint, width=len(key))
+        )
+
+    def _values(self, mapping: Node, section: str, reserved: tuple[str, ...] = ()) -> None:
+        for name, node in mapping.value.items():
+            if name not in reserved and self._known(mapping, name, section):
+                self._fits(name, node, node.value)
+
+    def _known(self, mapping: Node, name: str, section: str) -> bool:
+        if name == "model":
+            self._object_to_key(
+                mapping, name, "the model is not a parameter", "set it under provider: model:"
+            )
+            return False
+        if name == "prompt":
+            self._object_to_key(mapping, name, f"{section} holds no prompt", "use prompts:")
+            return False
+        if self._table is None or name in self._table or name in self._variables:
+            return True
+        self._object_to_key(
+            mapping,
+            name,
+            f'"{name}" in {section} is no parameter of {self._model} '
+            f"and no ${{{name}}} stands in a prompt",
+            did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables]),
+        )
+        return False
+
+    def _fits(self, name: str, node: Node, value: object) -> None:
+        """Check one value; `node` is where to point."""
+        parameter: Parameter | None = (self._table or {}).get(name)
+        if isinstance(value, list | dict) or value is None:
+            return  # the schema says so already
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)  # as the schema reads it
+        if parameter is not None and (objection := parameter.objection(value)):
+            hint = did_you_mean(str(value), parameter.choices) if parameter.choices else ""
+            if parameter.type == "string" and isinstance(value, int | float | bool):
+                hint = f'write it in quotes: {name}: "{templates.text(value)}"'
+            self._object(node, objection, hint)
+
+    def _axes(self, axes: Node, section: str) -> None:
+        for name, node in axes.value.items():
+            if not self._known(axes, name, section):
+                continue
+            if isinstance(node.value, list):
+                self._axis_list(name, node)
+                continue
+            try:
+                expanded = axis_values(node.bare())
+            except ValueError:
+                continue  # the schema says so already
+            if isinstance(expanded, tuple):
+                for value in (expanded[0], expanded[-1], *expanded[1:2]):
+                    before = len(self.problems)
+                    self._fits(name, node, value)
+                    if len(self.problems) > before:
+                        break
+            elif (parameter := (self._table or {}).get(name)) and parameter.type != "integer":
+                self._object_to_key(
+                    axes, name, f"random makes whole numbers, {name} takes {parameter.type}s"
+                )
+
+    def _axis_list(self, name: str, axis: Node) -> None:
+        seen: dict[tuple[bool, Scalar], Node] = {}
+        for item in axis.value:
+            self._fits(name, item, item.value)
+            if isinstance(item.value, str | int | float):
+                key = (isinstance(item.value, bool), item.value)
+                if key in seen:
+                    self._object(
+                        item, f"{templates.text(item.value)} is in this list twice", "keep one"
+                    )
+                seen[key] = item
+
+    def _zip_lengths(self) -> None:
+        axes = self._mapping("zip")
+        lengths: dict[str, int] = {}
+        for name, node in axes.value.items():
+            try:
+                expanded = axis_values(node.bare())
+            except ValueError:
+                continue
+            lengths[name] = expanded.count if not isinstance(expanded, tuple) else len(expanded)
+        if len(set(lengths.values())) > 1:
+            shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
+            self._object_to_key(
+                axes, next(iter(lengths)), f"the axes of zip differ in length: {shown}"
+            )
+
+    def _axes_twice(self) -> None:
+        matrix, moved = self._mapping("matrix"), self._mapping("zip")
+        for name in moved.value.keys() & matrix.value.keys():
+            self._object_to_key(
+                moved, name, f'"{name}" is an axis of matrix and of zip', "keep one"
+            )
+
+    def _variables_have_values(self) -> None:
+        shared = {
+            *self._mapping("defaults").value,
+            *self._mapping("matrix").value,
+            *self._mapping("zip").value,
+            "model",
+        }
+        if self._table is not None and "seed" in self._table:
+            shared.add("seed")
+        rows = [row for row in self._rows("include") if "prompt" not in row.value]
+        for prompt in self._prompts:
+            wanted = set(templates.names(prompt.template))
+            for name in sorted(wanted - shared - prompt.own.keys()):
+                self.problems.append(
+                    self._source.problem(
+                        prompt.place,
+                        f"${{{name}}} in this prompt has no value",
+                        hint=_value_hint(name, shared),
+                        width=1,
+                    )
+                )
+            fixed = {*self._mapping("defaults").value, *prompt.own, "model", "seed"}
+            for row in rows:
+                for name in sorted(wanted & shared - fixed - row.value.keys()):
+                    self._object(row, f"this row gives no value for ${{{name}}}")
+        for row in self._rows("include"):
+            if "prompt" in row.value:
+                for name in templates.names(str(row.value["prompt"].value)):
+                    if name not in {*row.value, *self._mapping("defaults").value, "model", "seed"}:
+                        self._object(row, f"${{{name}}} in this row's prompt has no value")
+
+    def _provider(self) -> None:
+        provider = self._mapping("provider")
+        for name, node in provider.value.items():
+            if name.lower() in SECRET_KEYS:
+                self.problems.append(
+                    self._source.problem(
+                        provider.keys[name],
+                        "a key does not belong in a job file",
+                        hint="put it into an environment variable and name that: "
+                        "api_key_env: AIMLAPI_KEY",
+                        secret=True,
+                    )
+                )
+            objection = base_url_objection(str(node.value)) if name == "base_url" else None
+            if objection is not None:
+                # It may hold a password.
+                self._object(node, objection, secret=True)
+
+    def _file_name(self) -> None:
+        output = self._mapping("output")
+        name = output.value.get("name")
+        if name is not None and isinstance(name.value, str):
+            known = {*FILE_NAMES, *self._variables, *self._mapping("matrix").value}
+            known |= {*self._mapping("zip").value, *self._mapping("defaults").value}
+            known |= (self._table or {}).keys()
+            for wanted in templates.names(name.value):
+                if wanted not in known:
+                    self._object(
+                        name,
+                        f"${{{wanted}}} is not known in a video's name",
+                        did_you_mean(wanted, known),
+                    )
+        folder = output.value.get("dir")
+        if folder is not None and isinstance(folder.value, str):
+            for wanted in templates.names(folder.value):
+                if wanted != "job":
+                    self._object(folder, f"${{{wanted}}} is not known in output.dir", "use ${job}")
+
+
+def _child(node: Node, key: str) -> Node | None:
+    return node.value.get(key) if isinstance(node.value, dict) else None
+
+
+def _nothing(root: Node) -> Node:
+    return Node({}, root.place)
+
+
+def _value_hint(name: str, known: set[str]) -> str:
+    close = did_you_mean(name, known - {"model"})
+    meant = f"{close} or " if close.startswith("did") else ""
+    return f"{meant}add it under matrix or defaults; write $${{{name}}} for the text itself"

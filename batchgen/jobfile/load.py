@@ -1,0 +1,348 @@
+"""A job file becomes a Job, or every mistake in it is said at once.
+
+Reads the job file and the prompt file it names; touches nothing else.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import pydantic
+
+from batchgen import templates
+from batchgen.errors import JobFileError, Place, Problem, UsageError
+from batchgen.job import (
+    Axis,
+    Budget,
+    Job,
+    OnAmbiguous,
+    Order,
+    Output,
+    PollSettings,
+    Prompt,
+    ProviderSettings,
+    RetrySettings,
+    RunSettings,
+    TimeoutSettings,
+)
+from batchgen.jobfile.check import Checker
+from batchgen.jobfile.explain import explain
+from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
+from batchgen.jobfile.schema import JobDocument
+from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
+from batchgen.models import Scalar, describe
+from batchgen.urls import base_url_objection
+
+COMMAND_LINE = "--set"
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """What the command line or a program changes in a job; None leaves the file's word.
+
+    Attributes:
+        provider: Kind of the provider.
+        base_url: Root of the provider's API.
+        output: The run directory.
+        concurrency: Generations in flight, at most.
+        defaults: `key=value` texts, laid over the file's `defaults`.
+    """
+
+    provider: str | None = None
+    base_url: str | None = None
+    output: Path | None = None
+    concurrency: int | None = None
+    defaults: tuple[str, ...] = ()
+
+
+def load_job(path: str | Path, overrides: Overrides | None = None) -> Job:
+    """Read and check a job file.
+
+    Raises:
+        UsageError: There is no such file, or an override makes no sense.
+        JobFileError: The file has mistakes; the error holds them all.
+    """
+    path = Path(path)
+    overrides = overrides or Overrides()
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    return parse_job(decode(str(path), raw), path, overrides)
+
+
+def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
+    """Check a job file's text; `path` gives the job its name and prompt files their folder.
+
+    Raises:
+        UsageError: An override makes no sense.
+        JobFileError: The text has mistakes.
+    """
+    root = read(source)
+    if not isinstance(root.value, dict):
+        raise JobFileError([_not_a_job(source, root)])
+    _lay_over(root, overrides)
+    problems = _prompt_traps(source, root)
+    document: JobDocument | None = None
+    try:
+        document = JobDocument.model_validate(root.bare())
+    except pydantic.ValidationError as error:
+        details = error.errors(include_url=False, include_input=True)
+        problems += [explain(source, root, detail) for detail in details]
+    written = _written_prompts(source, root, path, problems)
+    model = _text_at(root, "provider", "model") or ProviderSettings().model
+    problems += Checker(source, root, written, model).check()
+    alone = any("prompt" in row.value for row in _rows(root, "include"))
+    if not written and not alone and not problems:
+        problems.append(_no_prompts(source, root))
+    problems = _most_telling(problems)
+    if problems or document is None:
+        raise JobFileError(problems)
+    return _job(document, source, path, written, overrides)
+
+
+def _not_a_job(source: Source, root: Node) -> Problem:
+    said = "is empty" if root.value is None else f"is {describe(root.value)}, not a mapping"
+    hint = "begin with `version: 1` and `prompts:`; `batchgen init` writes a starter"
+    return Problem(Place(source.name), said, hint=hint)
+
+
+def _no_prompts(source: Source, root: Node) -> Problem:
+    place = root.keys.get("prompts", root.place)
+    return source.problem(place, "there is no prompt", hint="add one under prompts:")
+
+
+def _lay_over(root: Node, overrides: Overrides) -> None:
+    """Lay `--set key=value` over `defaults`."""
+    for text in overrides.defaults:
+        name, equals, value = text.partition("=")
+        if not equals or not name.strip():
+            raise UsageError(f"--set takes key=value, not {text!r}")
+        defaults = root.value.get("defaults")
+        if defaults is None or defaults.value is None:
+            defaults = root.value["defaults"] = Node({}, Place(COMMAND_LINE))
+        if isinstance(defaults.value, dict):
+            place = Place(f"{COMMAND_LINE} {text}")
+            defaults.value[name.strip()] = Node(resolve(value.strip()), place)
+            defaults.keys[name.strip()] = place
+
+
+def _prompt_traps(source: Source, root: Node) -> list[Problem]:
+    """Point out prompts that YAML read as something else than the text that was meant."""
+    problems = []
+    prompts = root.value.get("prompts")
+    for item in prompts.value if prompts is not None and isinstance(prompts.value, list) else []:
+        match item.value:
+            case dict() as mapping if "prompt" not in mapping and item.keys:
+                first = next(iter(item.keys))
+                problems.append(
+                    source.problem(
+                        item.place,
+                        "this prompt became a mapping"
+                        + (f': YAML took "{first}" for a key' if len(first) < 60 else ""),
+                        hint="put the prompt in quotes; a prompt with values of its own is "
+                        "{prompt: ..., seed: 7}",
+                    )
+                )
+            case str() if item.plain and _cut_at(source.line(item.place.line), item):
+                problems.append(
+                    source.problem(
+                        replace(item.place, column=item.end),
+                        'this prompt was cut: YAML took " #" for the start of a comment',
+                        hint="put the prompt in quotes",
+                    )
+                )
+    return problems
+
+
+def _cut_at(line: str, item: Node) -> bool:
+    rest = line[item.end - 1 :]
+    # "# note" with its space is a comment somebody meant; "#5" or "#fox" hardly is.
+    return rest.startswith(" #") and not rest.startswith(" # ") and rest.strip() != "#"
+
+
+def _written_prompts(
+    source: Source, root: Node, path: Path, problems: list[Problem]
+) -> list[WrittenPrompt]:
+    node = root.value.get("prompts")
+    if node is None:
+        return []
+    if isinstance(node.value, dict):
+        named = node.value.get("file")
+        if named is None or not isinstance(named.value, str) or not named.value:
+            return []
+        file = path.parent / named.value
+        try:
+            return read_prompt_file(file, str(file))
+        except JobFileError as error:
+            problems += [
+                source.problem(
+                    named.place,
+                    f"{problem.place}: {problem.message}",
+                    hint=problem.hint,
+                    width=len(named.value),
+                )
+                for problem in error.problems
+            ]
+            return []
+    items = node.value if isinstance(node.value, list) else []
+    return [prompt for item in items if (prompt := _written_prompt(item)) is not None]
+
+
+def _written_prompt(item: Node) -> WrittenPrompt | None:
+    if isinstance(item.value, str):
+        return WrittenPrompt(item.value, item.place) if item.value.strip() else None
+    entry: dict[str, Node] = item.value if isinstance(item.value, dict) else {}
+    text = entry.get("prompt")
+    if text is None or not isinstance(text.value, str):
+        return None
+    own: dict[str, Scalar] = {
+        name: node.value
+        for name, node in entry.items()
+        if name not in ("prompt", "id") and isinstance(node.value, str | int | float)
+    }
+    name = entry["id"].value if "id" in entry else None
+    return WrittenPrompt(text.value, text.place, id=str(name) if name else None, own=own)
+
+
+def _rows(root: Node, section: str) -> Iterable[Node]:
+    node = root.value.get(section)
+    items = node.value if node is not None and isinstance(node.value, list) else []
+    return (item for item in items if isinstance(item.value, dict))
+
+
+def _text_at(root: Node, *keys: str) -> str | None:
+    node: Node | None = root
+    for key in keys:
+        node = node.value.get(key) if node is not None and isinstance(node.value, dict) else None
+    return node.value if node is not None and isinstance(node.value, str) else None
+
+
+def _most_telling(problems: Sequence[Problem]) -> list[Problem]:
+    """Keep one problem a place: the first, which is the one that explains most."""
+    kept: dict[Place, Problem] = {}
+    for problem in problems:
+        kept.setdefault(problem.place, problem)
+    return list(kept.values())
+
+
+def _job(
+    document: JobDocument,
+    source: Source,
+    path: Path,
+    written: Sequence[WrittenPrompt],
+    overrides: Overrides,
+) -> Job:
+    name = document.name or _safe_name(path.stem)
+    provider = _provider(document, overrides)
+    rehearsal = overrides.provider is not None and overrides.provider != document.provider.kind
+    folder = templates.fill(document.output.dir, {"job": name})
+    output = overrides.output or Path(folder + "-sandbox" if rehearsal else folder)
+    prompts, warnings = _distinct(written)
+    run = document.run
+    job = Job(
+        name=name,
+        prompts=prompts,
+        output=Output(output)
+        if document.output.name is None
+        else Output(output, document.output.name),
+        defaults=document.defaults,
+        matrix=tuple(Axis(axis, values) for axis, values in document.matrix.items()),
+        zip=tuple(Axis(axis, values) for axis, values in document.zip.items()),
+        exclude=tuple(document.exclude),
+        include=tuple(document.include),
+        repeat=document.repeat,
+        salt=document.salt,
+        provider=provider,
+        run=RunSettings(
+            concurrency=overrides.concurrency or run.concurrency,
+            submits=run.submits,
+            downloads=run.downloads,
+            rate_limit=run.rate_limit,
+            order=Order(run.order),
+            poll=PollSettings(run.poll.first, run.poll.every, run.poll.max),
+            retry=RetrySettings(run.retry.attempts, *run.retry.backoff),
+            timeout=TimeoutSettings(**dict(run.timeout)),
+            on_ambiguous=OnAmbiguous(run.on_ambiguous),
+            stop_at=run.stop_at,
+            stop_if_failures=run.stop_if_failures,
+            give_up_after=run.give_up_after,
+        ),
+        budget=Budget(**dict(document.budget)),
+        source=source.text,
+    )
+    return replace(job, warnings=(*warnings, *_lint(job)))
+
+
+def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:
+    part = document.provider
+    kind = overrides.provider or part.kind
+    # A rehearsal must not reach the address and the key that were meant for the real provider.
+    same = kind == part.kind
+    base_url = overrides.base_url or (part.base_url if same else None)
+    if overrides.base_url and (objection := base_url_objection(overrides.base_url)):
+        raise UsageError(objection.replace("base_url", "--base-url", 1))
+    return ProviderSettings(
+        kind=kind,
+        model=part.model,
+        base_url=base_url.rstrip("/") if base_url else None,
+        api_key_env=part.api_key_env if same else None,
+    )
+
+
+def _safe_name(stem: str) -> str:
+    """Make a job's name of a file's stem: what is no letter, digit, dot or dash becomes a dash."""
+    kept = "".join(
+        character if character.isalnum() or character in "._-" else "-" for character in stem
+    )
+    return kept.strip(".-")[:100] or "job"
+
+
+def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], list[str]]:
+    """Drop prompts that stand there twice: the same request is one video, made once."""
+    seen: dict[tuple[str, tuple[tuple[str, object], ...]], Place] = {}
+    prompts: list[Prompt] = []
+    warnings: list[str] = []
+    for prompt in written:
+        key = (prompt.template, tuple(sorted(prompt.own.items())))
+        if key in seen:
+            warnings.append(
+                f"{prompt.place}: repeats the prompt of line {seen[key].line}; it is made once "
+                "(repeat: 2 makes copies)"
+            )
+            continue
+        seen[key] = prompt.place
+        own = {
+            name: int(value) if isinstance(value, float) and value.is_integer() else value
+            for name, value in prompt.own.items()
+        }
+        prompts.append(Prompt(prompt.template, prompt.id, own))
+    return tuple(prompts), warnings
+
+
+def _lint(job: Job) -> list[str]:
+    """Say what is allowed but hardly meant."""
+    found = []
+    for number, row in enumerate(job.exclude, start=1):
+        if not _can_match(job, row):
+            found.append(f"exclude row {number} matches nothing")
+    seeds = [axis for axis in (*job.matrix, *job.zip) if axis.name == "seed" and len(axis) > 1]
+    if seeds and job.defaults.get("enable_prompt_expansion") is True:
+        found.append(
+            "enable_prompt_expansion rewrites the prompt for each video: "
+            "seeds cannot be compared with it on"
+        )
+    return found
+
+
+def _can_match(job: Job, row: Mapping[str, object]) -> bool:
+    axes = {axis.name: axis.values for axis in (*job.matrix, *job.zip)}
+
+    def possible(name: str, value: object) -> bool:
+        values = axes.get(name)
+        own = {prompt.own[name] for prompt in job.prompts if name in prompt.own}
+        if value in own or not isinstance(values, tuple | None):
+            return True
+        return value in values if values is not None else job.defaults.get(name) == value
+
+    return all(possible(name, value) for name, value in row.items())

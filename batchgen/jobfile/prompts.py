@@ -1,0 +1,53 @@
+"""Prompt files: many prompts in a file of their own."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from batchgen.errors import JobFileError, Place, Problem
+from batchgen.job import Values
+from batchgen.jobfile.yaml12 import decode
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenPrompt:
+    """A prompt as somebody wrote it, with its place."""
+
+    template: str
+    place: Place
+    id: str | None = None
+    own: Values = field(default_factory=dict)
+
+
+def read_prompt_file(path: Path, shown: str) -> list[WrittenPrompt]:
+    """Read a `.txt` file: a line a prompt, blank lines and lines that start with # skipped.
+
+    Args:
+        path: The file.
+        shown: How to name it in messages.
+
+    Raises:
+        JobFileError: It cannot be read, has an ending that is not known, or holds no prompt.
+    """
+    if path.suffix.lower() != ".txt":
+        raise JobFileError(
+            [
+                Problem(
+                    Place(shown),
+                    f"prompts are read from .txt files, not from {path.suffix or 'this'}",
+                    hint="write a prompt a line into a .txt file",
+                )
+            ]
+        )
+    try:
+        source = decode(shown, path.read_bytes())
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise JobFileError([Problem(Place(shown), f"cannot be read: {reason}")]) from None
+    prompts = [
+        WrittenPrompt(text, Place(shown, number, 1))
+        for number, line in enumerate(source.text.split("\n"), start=1)
+        if (text := line.strip()) and not text.startswith("#")
+    ]
+    if not prompts:
+        raise JobFileError([Problem(Place(shown), "holds no prompt")])
+    return prompts

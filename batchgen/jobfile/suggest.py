@@ -1,0 +1,44 @@
+"""Did you mean: names close to a mistyped one, and what other tools call our parameters."""
+
+import difflib
+from collections.abc import Iterable
+from types import MappingProxyType
+from typing import Final
+
+ALIASES: Final = MappingProxyType(
+    {
+        "aspect": "aspect_ratio",
+        "cfg": "guidance_scale",
+        "cfg_scale": "guidance_scale",
+        "concurrent": "concurrency",
+        "flow_shift": "shift",
+        "guidance": "guidance_scale",
+        "models": "model",
+        "n": "repeat",
+        "neg_prompt": "negative_prompt",
+        "negative": "negative_prompt",
+        "num_inference_steps": "inference_steps",
+        "parallel": "concurrency",
+        "prompt": "prompts",
+        "ratio": "aspect_ratio",
+        "sample_shift": "shift",
+        "scheduler": "sampler",
+        "seeds": "seed",
+        "steps": "inference_steps",
+        "grid": "matrix",
+        "params": "defaults",
+        "parameters": "defaults",
+        "workers": "concurrency",
+    }
+)
+"""Name somebody may write -> the name we use."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """Return `did you mean "x"?`, or the known names, or nothing where there are none."""
+    names = sorted(set(known))
+    alias = ALIASES.get(name.lower())
+    close = [alias] if alias in names else difflib.get_close_matches(name.lower(), names, n=1)
+    if close:
+        return f'did you mean "{close[0]}"?'
+    return f"known here: {', '.join(names)}" if names else ""

@@ -1,0 +1,146 @@
+"""The small languages inside values: durations, rates, ranges, times of day.
+
+Pure: text in, a value out, or a ValueError whose text says what was expected.
+"""
+
+import re
+from decimal import Decimal
+from typing import Final
+
+from batchgen.models import describe
+
+_UNIT_SECONDS: Final = {
+    "ms": Decimal("0.001"),
+    "s": Decimal(1),
+    "m": Decimal(60),
+    "h": Decimal(3600),
+}
+_NUMBER: Final = r"[0-9]+(?:\.[0-9]+)?"
+_DURATION: Final = re.compile(rf"(?:{_NUMBER}(?:ms|s|m|h))+\Z")
+_DURATION_PART: Final = re.compile(rf"({_NUMBER})(ms|s|m|h)")
+_RATE: Final = re.compile(rf"({_NUMBER})\s*/\s*(s|sec|second|min|m|minute|h|hour)\Z")
+_RATE_SECONDS: Final = {
+    **dict.fromkeys(("s", "sec", "second"), 1.0),
+    **dict.fromkeys(("m", "min", "minute"), 60.0),
+    **dict.fromkeys(("h", "hour"), 3600.0),
+}
+_SIGNED: Final = r"-?[0-9]{1,30}(?:\.[0-9]{1,30})?"
+_RANGE: Final = re.compile(
+    rf"\s*(?P<first>{_SIGNED})\s*-\s*(?P<last>{_SIGNED})\s*"
+    rf"(?:\(\s*\+\s*(?P<step>[0-9]{{1,30}}(?:\.[0-9]{{1,30}})?)\s*\)|\[\s*(?P<count>[0-9]{{1,9}})\s*\])?\s*\Z"
+)
+_CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])\Z")
+_FAILURES: Final = re.compile(r"([0-9]{1,9})(?: in a row)?\Z")
+
+MAX_RANGE: Final = 1_000_000
+"""Values one range may have: a slip of the finger must not fill the memory."""
+
+
+def duration(value: object) -> float:
+    """Read `1m30s`, `0.2s`, `500ms`, `30` into seconds.
+
+    Raises:
+        ValueError: It is no duration.
+    """
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
+        return float(value)
+    if isinstance(value, str):
+        compact = value.strip()
+        if re.fullmatch(_NUMBER, compact):
+            return float(compact)
+        if _DURATION.match(compact):
+            parts = _DURATION_PART.findall(compact)
+            return float(sum(Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts))
+    raise ValueError(f"expected a duration such as 30s, 1m30s or 2h, not {describe(value)}")
+
+
+def duration_range(value: object) -> tuple[float, float]:
+    """Read `1s-60s` into two durations in seconds.
+
+    Raises:
+        ValueError: It is no range of durations, or runs backwards.
+    """
+    if isinstance(value, str) and value.count("-") == 1:
+        first, last = (duration(part) for part in value.split("-"))
+        if first <= last:
+            return first, last
+    raise ValueError(f"expected a range of durations such as 1s-60s, not {describe(value)}")
+
+
+def rate(value: object) -> float:
+    """Read `60/min` or `5/s` into events a second.
+
+    Raises:
+        ValueError: It is no rate above zero.
+    """
+    if isinstance(value, str) and (match := _RATE.match(value.strip())):
+        per_second = float(match[1]) / _RATE_SECONDS[match[2]]
+        if per_second > 0:
+            return per_second
+    raise ValueError(f"expected a rate such as 60/min or 5/s, not {describe(value)}")
+
+
+def time_of_day(value: object) -> tuple[int, int]:
+    """Read `07:30` into hour and minute.
+
+    Raises:
+        ValueError: It is no time of day.
+    """
+    if isinstance(value, str) and (match := _CLOCK.match(value.strip())):
+        return int(match[1]), int(match[2])
+    raise ValueError(f'expected a time of day such as "07:30", not {describe(value)}')
+
+
+def failures_in_a_row(value: object) -> int:
+    """Read `10 in a row` or `10`.
+
+    Raises:
+        ValueError: It is no such count.
+    """
+    match = _FAILURES.match(str(value).strip()) if isinstance(value, str | int) else None
+    if match and not isinstance(value, bool) and int(match[1]) > 0:
+        return int(match[1])
+    raise ValueError(f"expected a count such as 10 in a row, not {describe(value)}")
+
+
+def number_range(text: str) -> tuple[int | float, ...] | None:
+    """Read `1-4`, `3-9 (+2)` or `3-9 [4]`, inclusive, in exact decimals.
+
+    Returns:
+        The values, or None when the text has not the form of a range.
+
+    Raises:
+        ValueError: It is a range that makes no sense.
+    """
+    match = _RANGE.match(text)
+    if match is None:
+        return None
+    first, last = Decimal(match["first"]), Decimal(match["last"])
+    if last < first:
+        raise ValueError(f"the range {text.strip()} runs backwards; write {last}-{first}")
+    if match["count"] is not None:
+        count = int(match["count"])
+        if count < 2 and first != last:
+            raise ValueError(f"the range {text.strip()} needs at least 2 values")
+        if count < 1:
+            raise ValueError(f"the range {text.strip()} needs at least 1 value")
+        _check_length(text, count)
+        gap = (last - first) / max(1, count - 1)
+        return tuple(_plain(first + gap * place) for place in range(count))
+    step = Decimal(match["step"]) if match["step"] is not None else Decimal(1)
+    if step == 0:
+        raise ValueError(f"the range {text.strip()} has a step of 0")
+    count = int((last - first) / step) + 1
+    _check_length(text, count)
+    return tuple(_plain(first + step * place) for place in range(count))
+
+
+def _check_length(text: str, count: int) -> None:
+    if count > MAX_RANGE:
+        raise ValueError(f"the range {text.strip()} has more than {MAX_RANGE:,} values")
+
+
+def _plain(value: Decimal) -> int | float:
+    """Return the number JSON would carry: 5, not 5.0; a repeating fraction to 12 places."""
+    rounded = round(value, 12)
+    return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)

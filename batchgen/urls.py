@@ -1,0 +1,33 @@
+"""Which addresses are safe to talk to. Pure: looks nothing up."""
+
+import ipaddress
+from urllib.parse import urlsplit
+
+
+def base_url_objection(url: str) -> str | None:
+    """Say what is wrong with an API's root URL, or None: the key must not travel in the clear."""
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+        _ = parts.port
+    except ValueError:
+        return "base_url is no URL"
+    if parts.scheme not in ("http", "https") or not host:
+        return "base_url starts with https:// and names a host"
+    if parts.username is not None or parts.password is not None:
+        return "base_url holds a user or a password; the key comes from the environment"
+    if parts.query or parts.fragment:
+        return "base_url ends with its path: no ? and no #"
+    if parts.scheme == "http" and not is_loopback(host):
+        return "base_url is http: the key would travel in the clear; use https"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address can only mean this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
