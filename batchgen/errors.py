@@ -5,10 +5,11 @@ BatchgenError                   1   anything of ours; on its own it is a bug
 │   └── RunDirectoryError       2   a run directory that must not be touched as it is
 ├── JobFileError                3   a job file with mistakes, all of them at once
 ├── ProviderRefused             4   turned away at the door: key, credits, configuration
-├── LedgerError                 1   the ledger could not record what happened
+├── LedgerError                 6   the ledger could not record what happened: the run stops
 └── RunLocked                   7   another process runs this run
 """
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
@@ -54,6 +55,8 @@ class ProviderRefused(BatchgenError):
 class LedgerError(BatchgenError):
     """The ledger could not make a step durable; the step did not happen."""
 
+    exit_code = ExitCode.STOPPED
+
 
 class RunLocked(BatchgenError):
     """Another process holds the run directory."""
@@ -98,18 +101,35 @@ class Problem:
 
     def __str__(self) -> str:
         """Draw the problem with its line and a caret under the place."""
-        lines = [f"{self.place}: {self.message}"]
+        lines = [f"{self.place}: {_visible(self.message)}"]
         if self.source:
             number = str(self.place.line)
+            start = max(0, self.place.column - 1)
+            before, meant = self.source[:start], self.source[start : start + self.width]
             indent = "".join(
-                character if character == "\t" else " "
-                for character in self.source[: self.place.column - 1]
+                sign if sign == "\t" else " " * _terminal_columns(sign) for sign in before
             )
+            carets = "^" * max(1, sum(map(_terminal_columns, meant)))
             lines.append(f"  {number} | {self.source}")
-            lines.append(f"  {' ' * len(number)} | {indent}{'^' * max(1, self.width)}")
+            lines.append(f"  {' ' * len(number)} | {indent}{carets}")
         if self.hint:
-            lines.append(f"    {self.hint}")
+            lines.append(f"    {_visible(self.hint)}")
         return "\n".join(lines)
+
+
+def _terminal_columns(sign: str) -> int:
+    """Return how many columns of a terminal a character takes: 2 where it is wide, as in CJK."""
+    if unicodedata.category(sign) in ("Mn", "Me", "Cf"):
+        return 0
+    return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
+
+
+def _visible(text: str) -> str:
+    """Spell out what would move the cursor or end the line: a message is text and nothing else."""
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in text
+    )
 
 
 class JobFileError(BatchgenError):
@@ -118,5 +138,16 @@ class JobFileError(BatchgenError):
     exit_code = ExitCode.INVALID_JOB
 
     def __init__(self, problems: Sequence[Problem]) -> None:
-        self.problems = tuple(sorted(problems, key=lambda p: (p.place.file, p.place.line)))
+        self.problems = tuple(sorted(problems, key=_in_file_order))
         super().__init__("\n".join(str(problem) for problem in self.problems))
+
+
+def _in_file_order(problem: Problem) -> tuple[str, int, int]:
+    return problem.place.file, problem.place.line, problem.place.column
+
+
+def first_error(error: BaseException) -> BaseException:
+    """Take the first error out of the groups that task groups wrap around it."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error

@@ -119,14 +119,16 @@ def _cells(job: Job, prompt: Prompt) -> Iterator[tuple[Values, int]]:
     axes = _open_axes(job.matrix, prompt)
     rows = _zip_rows(job, prompt)
     copies = range(1, job.repeat + 1)
+    moved = [*axes, *_open_axes(job.zip, prompt)]
+    derived = [axis.name for axis in moved if isinstance(axis.values, Derived)]
     for cell in itertools.product(*(_values(job, prompt, axis) for axis in axes)):
         across = dict(zip((axis.name for axis in axes), cell, strict=True))
         for row, copy in itertools.product(rows, copies):
             values = {**job.defaults, **across, **row, **prompt.own}
-            for axis in axes:
-                if copy > 1 and isinstance(axis.values, Derived) and axis.name not in prompt.own:
-                    # A copy with its sibling's seed would be the same video again.
-                    values[axis.name] = derived_seed(job.salt, across[axis.name], copy)
+            if copy > 1:
+                # A copy with its sibling's seed would be the same video again.
+                for name in derived:
+                    values[name] = derived_seed(job.salt, values[name], copy)
             if not any(_matches(values, excluded) for excluded in job.exclude):
                 yield values, copy
     for row in job.include:

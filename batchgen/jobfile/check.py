@@ -9,11 +9,13 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Problem
+from batchgen.jobfile.explain import secret_problem
 from batchgen.jobfile.prompts import WrittenPrompt
-from batchgen.jobfile.schema import SECRET_KEYS, axis_values
+from batchgen.jobfile.schema import axis_values, names_a_secret, surely_names_a_secret
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source
-from batchgen.models import Parameter, Scalar, parameters_of
+from batchgen.jobfile.values import number_range
+from batchgen.jobfile.yaml12 import Node, Source, resolve
+from batchgen.models import Parameter, Scalar, describe, parameters_of
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -41,6 +43,13 @@ class Checker:
             )
         }
         self._variables = used if self._table is None else used - self._table.keys()
+        written = _child(root, "prompts")
+        # A prompt that could not be read may use any variable: no blame for those by name.
+        self._all_read = written is None or (
+            bool(prompts)
+            if isinstance(written.value, dict)
+            else len(prompts) == len(self._items("prompts"))
+        )
 
     def check(self) -> list[Problem]:
         """Return every mistake found."""
@@ -54,8 +63,10 @@ class Checker:
                 if not row.value:
                     self._object(row, f"a row of {section} is empty", hint="")
                 self._values(row, section, ("prompt",) if section == "include" else ())
+        for row in self._rows("include"):
+            self._row_prompt(row)
         for item in self._items("prompts"):
-            if isinstance(item.value, dict):
+            if isinstance(item.value, dict) and "prompt" in item.value:
                 self._values(item, "prompts", ("prompt", "id"))
         self._variables_have_values()
         self._provider()
@@ -73,10 +84,19 @@ class Checker:
     def _rows(self, section: str) -> Iterator[Node]:
         return (item for item in self._items(section) if isinstance(item.value, dict))
 
+    def _row_prompt(self, row: Node) -> None:
+        prompt = row.value.get("prompt")
+        if prompt is None:
+            return
+        if not isinstance(prompt.value, str):
+            hint = "" if isinstance(prompt.value, list | dict | None) else _in_quotes(prompt.value)
+            self._object(prompt, f"expected text, not {describe(prompt.value)}", hint)
+        elif not prompt.value.strip():
+            self._object(prompt, "this prompt is empty")
+
     def _object(self, node: Node, message: str, hint: str = "", *, secret: bool = False) -> None:
-        width = node.end - node.place.column if node.end > node.place.column else 1
         self.problems.append(
-            self._source.problem(node.place, message, hint=hint, width=width, secret=secret)
+            self._source.problem(node.place, message, hint=hint, width=node.width, secret=secret)
         )
 
     def _object_to_key(self, mapping: Node, key: str, message: str, hint: str = "") -> None:
@@ -98,15 +118,22 @@ class Checker:
         if name == "prompt":
             self._object_to_key(mapping, name, f"{section} holds no prompt", "use prompts:")
             return False
-        if self._table is None or name in self._table or name in self._variables:
+        if name in self._variables:
             return True
-        self._object_to_key(
-            mapping,
-            name,
-            f'"{name}" in {section} is no parameter of {self._model} '
-            f"and no ${{{name}}} stands in a prompt",
-            did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables]),
-        )
+        if surely_names_a_secret(name) or (self._table is not None and names_a_secret(name)):
+            self.problems.append(secret_problem(self._source, mapping.keys[name]))
+            return False
+        if self._table is None or name in self._table:
+            return True
+        hint = did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables])
+        if self._all_read or hint.startswith("did"):
+            self._object_to_key(
+                mapping,
+                name,
+                f'"{name}" in {section} is no parameter of {self._model} '
+                f"and no ${{{name}}} stands in a prompt",
+                hint,
+            )
         return False
 
     def _fits(self, name: str, node: Node, value: object) -> None:
@@ -117,10 +144,7 @@ class Checker:
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # as the schema reads it
         if parameter is not None and (objection := parameter.objection(value)):
-            hint = did_you_mean(str(value), parameter.choices) if parameter.choices else ""
-            if parameter.type == "string" and isinstance(value, int | float | bool):
-                hint = f'write it in quotes: {name}: "{templates.text(value)}"'
-            self._object(node, objection, hint)
+            self._object(node, objection, _fitting(parameter, value))
 
     def _axes(self, axes: Node, section: str) -> None:
         for name, node in axes.value.items():
@@ -139,9 +163,12 @@ class Checker:
                     self._fits(name, node, value)
                     if len(self.problems) > before:
                         break
-            elif (parameter := (self._table or {}).get(name)) and parameter.type != "integer":
+            elif name != "seed" and name in (self._table or {}):
                 self._object_to_key(
-                    axes, name, f"random makes whole numbers, {name} takes {parameter.type}s"
+                    axes,
+                    name,
+                    f"random makes seeds, numbers up to 2^31, which {name} does not take",
+                    f"write a list or a range: {name}: 3-9 [4]",
                 )
 
     def _axis_list(self, name: str, axis: Node) -> None:
@@ -179,14 +206,10 @@ class Checker:
             )
 
     def _variables_have_values(self) -> None:
-        shared = {
-            *self._mapping("defaults").value,
-            *self._mapping("matrix").value,
-            *self._mapping("zip").value,
-            "model",
-        }
+        always = {*self._mapping("defaults").value, "model"}
         if self._table is not None and "seed" in self._table:
-            shared.add("seed")
+            always.add("seed")
+        shared = {*always, *self._mapping("matrix").value, *self._mapping("zip").value}
         rows = [row for row in self._rows("include") if "prompt" not in row.value]
         for prompt in self._prompts:
             wanted = set(templates.names(prompt.template))
@@ -196,32 +219,23 @@ class Checker:
                         prompt.place,
                         f"${{{name}}} in this prompt has no value",
                         hint=_value_hint(name, shared),
-                        width=1,
                     )
                 )
-            fixed = {*self._mapping("defaults").value, *prompt.own, "model", "seed"}
+            fixed = {*always, *prompt.own}
             for row in rows:
                 for name in sorted(wanted & shared - fixed - row.value.keys()):
                     self._object(row, f"this row gives no value for ${{{name}}}")
         for row in self._rows("include"):
             if "prompt" in row.value:
                 for name in templates.names(str(row.value["prompt"].value)):
-                    if name not in {*row.value, *self._mapping("defaults").value, "model", "seed"}:
+                    if name not in {*row.value, *always}:
                         self._object(row, f"${{{name}}} in this row's prompt has no value")
 
     def _provider(self) -> None:
         provider = self._mapping("provider")
         for name, node in provider.value.items():
-            if name.lower() in SECRET_KEYS:
-                self.problems.append(
-                    self._source.problem(
-                        provider.keys[name],
-                        "a key does not belong in a job file",
-                        hint="put it into an environment variable and name that: "
-                        "api_key_env: AIMLAPI_KEY",
-                        secret=True,
-                    )
-                )
+            if names_a_secret(name):
+                self.problems.append(secret_problem(self._source, provider.keys[name]))
             objection = base_url_objection(str(node.value)) if name == "base_url" else None
             if objection is not None:
                 # It may hold a password.
@@ -248,6 +262,31 @@ class Checker:
                     self._object(folder, f"${{{wanted}}} is not known in output.dir", "use ${job}")
 
 
+def _fitting(parameter: Parameter, value: object) -> str:
+    """Say how to write a value that the parameter would take."""
+    if isinstance(value, int | float):
+        return _in_quotes(value) if parameter.type == "string" else ""
+    if parameter.choices:
+        return did_you_mean(str(value), parameter.choices)
+    if isinstance(value, str) and parameter.type != "string":
+        if isinstance(resolve(value.strip()), int | float):
+            return f"write it without quotes: {parameter.name}: {value.strip()}"
+        if _is_range(value):
+            return f"a range goes under matrix, without brackets: {parameter.name}: {value.strip()}"
+    return ""
+
+
+def _in_quotes(value: Scalar) -> str:
+    return f'write it in quotes: "{templates.text(value)}"'
+
+
+def _is_range(text: str) -> bool:
+    try:
+        return number_range(text) is not None
+    except ValueError:
+        return True
+
+
 def _child(node: Node, key: str) -> Node | None:
     return node.value.get(key) if isinstance(node.value, dict) else None
 
@@ -258,5 +297,5 @@ def _nothing(root: Node) -> Node:
 
 def _value_hint(name: str, known: set[str]) -> str:
     close = did_you_mean(name, known - {"model"})
-    meant = f"{close} or " if close.startswith("did") else ""
+    meant = f"{close} Else " if close.startswith("did") else ""
     return f"{meant}add it under matrix or defaults; write $${{{name}}} for the text itself"

@@ -6,6 +6,7 @@ Reads the job file and the prompt file it names; touches nothing else.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Final, get_args
 
 import pydantic
 
@@ -28,12 +29,13 @@ from batchgen.job import (
 from batchgen.jobfile.check import Checker
 from batchgen.jobfile.explain import explain
 from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
-from batchgen.jobfile.schema import JobDocument
+from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
+from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
 from batchgen.models import Scalar, describe
 from batchgen.urls import base_url_objection
 
-COMMAND_LINE = "--set"
+COMMAND_LINE: Final = "--set"
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,20 +80,21 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
         UsageError: An override makes no sense.
         JobFileError: The text has mistakes.
     """
+    _checked(overrides)
     root = read(source)
     if not isinstance(root.value, dict):
         raise JobFileError([_not_a_job(source, root)])
     _lay_over(root, overrides)
     problems = _prompt_traps(source, root)
+    written = _written_prompts(source, root, path, problems)
+    model = _text_at(root, "provider", "model") or ProviderSettings().model
+    problems += Checker(source, root, written, model).check()
     document: JobDocument | None = None
     try:
         document = JobDocument.model_validate(root.bare())
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         problems += [explain(source, root, detail) for detail in details]
-    written = _written_prompts(source, root, path, problems)
-    model = _text_at(root, "provider", "model") or ProviderSettings().model
-    problems += Checker(source, root, written, model).check()
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written and not alone and not problems:
         problems.append(_no_prompts(source, root))
@@ -117,14 +120,32 @@ def _lay_over(root: Node, overrides: Overrides) -> None:
     for text in overrides.defaults:
         name, equals, value = text.partition("=")
         if not equals or not name.strip():
-            raise UsageError(f"--set takes key=value, not {text!r}")
+            raise UsageError(f"{COMMAND_LINE} takes key=value, and one of them has no key or no =")
         defaults = root.value.get("defaults")
         if defaults is None or defaults.value is None:
-            defaults = root.value["defaults"] = Node({}, Place(COMMAND_LINE))
+            defaults = Node({}, Place(COMMAND_LINE))
         if isinstance(defaults.value, dict):
-            place = Place(f"{COMMAND_LINE} {text}")
-            defaults.value[name.strip()] = Node(resolve(value.strip()), place)
-            defaults.keys[name.strip()] = place
+            # The value is left out: somebody may have put a key there.
+            place = Place(f"{COMMAND_LINE} {name.strip()}")
+            # A new node: an alias may have put the old one in other places too.
+            root.value["defaults"] = replace(
+                defaults,
+                value={**defaults.value, name.strip(): Node(_typed(value.strip()), place)},
+                keys={**defaults.keys, name.strip(): place},
+            )
+
+
+def _typed(text: str) -> object:
+    """Read the value of `--set` as YAML reads a scalar, quoted or not."""
+    if text[:1] not in ("'", '"'):
+        return resolve(text)
+    try:
+        value = read(Source(COMMAND_LINE, text)).value
+    except JobFileError:
+        value = None
+    if not isinstance(value, str):
+        raise UsageError(f"{COMMAND_LINE}: the quotes do not enclose the whole value")
+    return value
 
 
 def _prompt_traps(source: Source, root: Node) -> list[Problem]:
@@ -135,28 +156,37 @@ def _prompt_traps(source: Source, root: Node) -> list[Problem]:
         match item.value:
             case dict() as mapping if "prompt" not in mapping and item.keys:
                 first = next(iter(item.keys))
+                typo = [key for key in item.keys if did_you_mean(key, ["prompt"])[:3] == "did"]
+                quote = "put the prompt in quotes; " if not typo else 'did you mean "prompt"? '
                 problems.append(
                     source.problem(
                         item.place,
                         "this prompt became a mapping"
                         + (f': YAML took "{first}" for a key' if len(first) < 60 else ""),
-                        hint="put the prompt in quotes; a prompt with values of its own is "
-                        "{prompt: ..., seed: 7}",
+                        hint=quote + "a prompt with values of its own is {prompt: ..., seed: 7}",
                     )
                 )
-            case str() if item.plain and _cut_at(source.line(item.place.line), item):
-                problems.append(
-                    source.problem(
-                        replace(item.place, column=item.end),
-                        'this prompt was cut: YAML took " #" for the start of a comment',
-                        hint="put the prompt in quotes",
-                    )
-                )
+            case str():
+                problems += _cut(source, item)
+            case {"prompt": Node(value=str()) as text}:
+                problems += _cut(source, text)
     return problems
 
 
-def _cut_at(line: str, item: Node) -> bool:
-    rest = line[item.end - 1 :]
+def _cut(source: Source, item: Node) -> list[Problem]:
+    if not item.plain or not _cut_at(source.line(item.last), item.end):
+        return []
+    return [
+        source.problem(
+            replace(item.place, line=item.last, column=item.end),
+            'this prompt was cut: YAML took " #" for the start of a comment',
+            hint="put the prompt in quotes",
+        )
+    ]
+
+
+def _cut_at(line: str, end: int) -> bool:
+    rest = line[end - 1 :]
     # "# note" with its space is a comment somebody meant; "#5" or "#fox" hardly is.
     return rest.startswith(" #") and not rest.startswith(" # ") and rest.strip() != "#"
 
@@ -171,7 +201,7 @@ def _written_prompts(
         named = node.value.get("file")
         if named is None or not isinstance(named.value, str) or not named.value:
             return []
-        file = path.parent / named.value
+        file = path.parent / _at_home(named.value)
         try:
             return read_prompt_file(file, str(file))
         except JobFileError as error:
@@ -180,7 +210,7 @@ def _written_prompts(
                     named.place,
                     f"{problem.place}: {problem.message}",
                     hint=problem.hint,
-                    width=len(named.value),
+                    width=named.width,
                 )
                 for problem in error.problems
             ]
@@ -235,9 +265,10 @@ def _job(
 ) -> Job:
     name = document.name or _safe_name(path.stem)
     provider = _provider(document, overrides)
-    rehearsal = overrides.provider is not None and overrides.provider != document.provider.kind
-    folder = templates.fill(document.output.dir, {"job": name})
-    output = overrides.output or Path(folder + "-sandbox" if rehearsal else folder)
+    output = overrides.output or _at_home(templates.fill(document.output.dir, {"job": name}))
+    if overrides.output is None and provider.kind != document.provider.kind:
+        # A run directory holds one provider's tasks; a rehearsal goes beside the real run.
+        output = _beside(output, provider.kind)
     prompts, warnings = _distinct(written)
     run = document.run
     job = Job(
@@ -280,14 +311,33 @@ def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:
     # A rehearsal must not reach the address and the key that were meant for the real provider.
     same = kind == part.kind
     base_url = overrides.base_url or (part.base_url if same else None)
-    if overrides.base_url and (objection := base_url_objection(overrides.base_url)):
-        raise UsageError(objection.replace("base_url", "--base-url", 1))
     return ProviderSettings(
         kind=kind,
         model=part.model,
         base_url=base_url.rstrip("/") if base_url else None,
         api_key_env=part.api_key_env if same else None,
     )
+
+
+def _at_home(written: str) -> Path:
+    """Read `~/` as a shell does."""
+    return Path.home() / written[2:] if written.startswith("~/") else Path(written)
+
+
+def _beside(folder: Path, kind: str) -> Path:
+    return folder / kind if folder.name in ("", "..") else folder.with_name(f"{folder.name}-{kind}")
+
+
+def _checked(overrides: Overrides) -> None:
+    """Refuse what the schema would refuse in a file."""
+    kinds = get_args(ProviderPart.model_fields["kind"].annotation)
+    if overrides.provider is not None and overrides.provider not in kinds:
+        hint = did_you_mean(overrides.provider, kinds)
+        raise UsageError(f"there is no provider {overrides.provider!r}; {hint}")
+    if overrides.concurrency is not None and not 1 <= overrides.concurrency <= MAX_CONCURRENCY:
+        raise UsageError(f"concurrency is 1 to {MAX_CONCURRENCY}, not {overrides.concurrency}")
+    if overrides.base_url and (objection := base_url_objection(overrides.base_url)):
+        raise UsageError(objection.replace("base_url", "--base-url", 1))
 
 
 def _safe_name(stem: str) -> str:

@@ -1,11 +1,15 @@
 """Prompt files: many prompts in a file of their own."""
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from batchgen.errors import JobFileError, Place, Problem
 from batchgen.job import Values
 from batchgen.jobfile.yaml12 import decode
+
+_LINE_END: Final = re.compile(r"\r\n|\r|\n")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,7 @@ def read_prompt_file(path: Path, shown: str) -> list[WrittenPrompt]:
         raise JobFileError([Problem(Place(shown), f"cannot be read: {reason}")]) from None
     prompts = [
         WrittenPrompt(text, Place(shown, number, 1))
-        for number, line in enumerate(source.text.split("\n"), start=1)
+        for number, line in enumerate(_LINE_END.split(source.text), start=1)
         if (text := line.strip()) and not text.startswith("#")
     ]
     if not prompts:

@@ -8,6 +8,7 @@ import re
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -23,8 +24,25 @@ from batchgen.jobfile import values
 from batchgen.models import WAN_1_3B, Scalar, describe
 
 MAX_CONCURRENCY: Final = 10_000
-SECRET_KEYS: Final = frozenset({"api_key", "apikey", "key", "token", "secret", "authorization"})
-"""Keys under which somebody may write a secret: their lines are never shown."""
+PARAMETER_SECTIONS: Final = ("defaults", "matrix", "zip", "exclude", "include", "prompts")
+"""Where a job file's keys are parameters and variables, of any name."""
+
+_SURE_SECRETS: Final = frozenset({"api_key", "apikey", "authorization", "password"})
+_SECRETS: Final = _SURE_SECRETS | {"key", "token", "secret", "bearer"}
+
+
+def names_a_secret(key: str) -> bool:
+    """Tell whether somebody may write a secret under this key: its line is never shown."""
+    return _folded(key) in _SECRETS
+
+
+def surely_names_a_secret(key: str) -> bool:
+    """Tell the same of a key that is no parameter's or variable's name either."""
+    return _folded(key) in _SURE_SECRETS
+
+
+def _folded(key: str) -> str:
+    return key.lower().replace("-", "_").replace(" ", "_")
 
 
 class Part(BaseModel):
@@ -58,7 +76,7 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
     """
     match value:
         case list() if value:
-            return tuple(scalar(item) for item in value)
+            return tuple(_axis_value(place, item) for place, item in enumerate(value, start=1))
         case list():
             raise ValueError("the list is empty; an axis needs at least one value")
         case {"random": _, **rest} if isinstance(value, dict):
@@ -79,12 +97,41 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
             return (scalar(value),)
 
 
+def _axis_value(place: int, item: object) -> Scalar:
+    try:
+        return scalar(item)
+    except ValueError as error:
+        raise ValueError(f"value {place} of the list: {error}") from None
+
+
 def _derived(count: object, rest: dict[object, object]) -> Derived:
     if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= values.MAX_RANGE:
         raise ValueError(f"random takes how many values, such as 4, not {describe(count)}")
     if rest not in ({}, {"per": "prompt"}):
         raise ValueError("beside random only `per: prompt` is known")
     return Derived(count, per_prompt=bool(rest))
+
+
+def _above_zero(seconds: float) -> float:
+    """Refuse a wait of no length, which would ask without end."""
+    if seconds <= 0:
+        raise ValueError("expected a duration above zero")
+    return seconds
+
+
+def _backoff(value: object) -> tuple[float, float]:
+    shortest, longest = values.duration_range(value)
+    return _above_zero(shortest), longest
+
+
+def _every(seconds: float | None) -> float | None:
+    return None if seconds is None else _above_zero(seconds)
+
+
+def _text_prompt(value: object) -> object:
+    if isinstance(value, str) and not value.strip():
+        raise ValueError("this prompt is empty")
+    return value
 
 
 def _none_word(value: object) -> object:
@@ -131,8 +178,8 @@ AutoSeconds = Annotated[
     PlainValidator(lambda value: None if value == "auto" else values.duration(value)),
     WithJsonSchema(_TEXT_OR_NUMBER),
 ]
-SecondsRange = Annotated[
-    tuple[float, float], PlainValidator(values.duration_range), WithJsonSchema({"type": "string"})
+Backoff = Annotated[
+    tuple[float, float], PlainValidator(_backoff), WithJsonSchema({"type": "string"})
 ]
 PerSecond = Annotated[
     float | None,
@@ -159,7 +206,7 @@ class PromptEntry(BaseModel):
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[str, ScalarValue]
 
-    prompt: Annotated[str, Field(min_length=1)]
+    prompt: Annotated[str, Field(min_length=1), BeforeValidator(_text_prompt)]
     id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
@@ -208,7 +255,8 @@ Prompts = Annotated[
     ),
 ]
 
-_ENV_NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+_ENV_NAME: Final = re.compile(r"(?![0-9a-fA-F]{20})[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
+"""A long row of hexadecimal digits is a key, not the name of one."""
 
 
 def _env_name(value: str) -> str:
@@ -234,7 +282,7 @@ class PollPart(Part):
     """`run.poll`."""
 
     first: AutoSeconds = None
-    every: AutoSeconds = None
+    every: Annotated[AutoSeconds, AfterValidator(_every)] = None
     max: Annotated[Seconds, Field(gt=0)] = 30.0
 
 
@@ -242,7 +290,7 @@ class RetryPart(Part):
     """`run.retry`."""
 
     attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    backoff: SecondsRange = (1.0, 60.0)
+    backoff: Backoff = (1.0, 60.0)
 
 
 class TimeoutPart(Part):
@@ -275,10 +323,12 @@ class BudgetPart(Part):
     """`budget`."""
 
     max_tasks: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
-    max_usd: Annotated[Annotated[float, Field(gt=0)] | None, BeforeValidator(_none_word)] = None
-    usd_per_video: Annotated[Annotated[float, Field(ge=0)] | None, BeforeValidator(_none_word)] = (
-        None
-    )
+    max_usd: Annotated[
+        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_none_word)
+    ] = None
+    usd_per_video: Annotated[
+        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_none_word)
+    ] = None
 
 
 class OutputPart(Part):

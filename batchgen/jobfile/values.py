@@ -4,7 +4,7 @@ Pure: text in, a value out, or a ValueError whose text says what was expected.
 """
 
 import re
-from decimal import Decimal
+from decimal import Decimal, localcontext
 from typing import Final
 
 from batchgen.models import describe
@@ -29,8 +29,13 @@ _RANGE: Final = re.compile(
     rf"\s*(?P<first>{_SIGNED})\s*-\s*(?P<last>{_SIGNED})\s*"
     rf"(?:\(\s*\+\s*(?P<step>[0-9]{{1,30}}(?:\.[0-9]{{1,30}})?)\s*\)|\[\s*(?P<count>[0-9]{{1,9}})\s*\])?\s*\Z"
 )
+_DIGITS: Final = 100
+"""Enough for the sum and the quotient of any two numbers of the form above."""
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])\Z")
 _FAILURES: Final = re.compile(r"([0-9]{1,9})(?: in a row)?\Z")
+
+MAX_SECONDS: Final = 1e9
+"""About 32 years: more is a slip of the finger."""
 
 MAX_RANGE: Final = 1_000_000
 """Values one range may have: a slip of the finger must not fill the memory."""
@@ -42,15 +47,18 @@ def duration(value: object) -> float:
     Raises:
         ValueError: It is no duration.
     """
-    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e9:
-        return float(value)
-    if isinstance(value, str):
+    seconds = -1.0
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = float(value)
+    elif isinstance(value, str):
         compact = value.strip()
         if re.fullmatch(_NUMBER, compact):
-            return float(compact)
-        if _DURATION.match(compact):
+            seconds = float(compact)
+        elif _DURATION.match(compact):
             parts = _DURATION_PART.findall(compact)
-            return float(sum(Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts))
+            seconds = float(sum(Decimal(number) * _UNIT_SECONDS[unit] for number, unit in parts))
+    if 0 <= seconds < MAX_SECONDS:
+        return seconds
     raise ValueError(f"expected a duration such as 30s, 1m30s or 2h, not {describe(value)}")
 
 
@@ -71,11 +79,11 @@ def rate(value: object) -> float:
     """Read `60/min` or `5/s` into events a second.
 
     Raises:
-        ValueError: It is no rate above zero.
+        ValueError: It is no rate, or one of less than 1e-6 or more than 1e6 a second.
     """
     if isinstance(value, str) and (match := _RATE.match(value.strip())):
         per_second = float(match[1]) / _RATE_SECONDS[match[2]]
-        if per_second > 0:
+        if 1e-6 <= per_second <= 1e6:
             return per_second
     raise ValueError(f"expected a rate such as 60/min or 5/s, not {describe(value)}")
 
@@ -115,21 +123,26 @@ def number_range(text: str) -> tuple[int | float, ...] | None:
     match = _RANGE.match(text)
     if match is None:
         return None
+    with localcontext(prec=_DIGITS):
+        return _range_values(text.strip(), match)
+
+
+def _range_values(text: str, match: re.Match[str]) -> tuple[int | float, ...]:
     first, last = Decimal(match["first"]), Decimal(match["last"])
     if last < first:
-        raise ValueError(f"the range {text.strip()} runs backwards; write {last}-{first}")
+        raise ValueError(f"the range {text} runs backwards; write {last}-{first}")
     if match["count"] is not None:
         count = int(match["count"])
-        if count < 2 and first != last:
-            raise ValueError(f"the range {text.strip()} needs at least 2 values")
-        if count < 1:
-            raise ValueError(f"the range {text.strip()} needs at least 1 value")
+        if first == last and count != 1:
+            raise ValueError(f"the range {text} holds 1 value, not {count}")
+        if first != last and count < 2:
+            raise ValueError(f"the range {text} needs at least 2 values")
         _check_length(text, count)
         gap = (last - first) / max(1, count - 1)
-        return tuple(_plain(first + gap * place) for place in range(count))
+        return tuple(_plain(round(first + gap * place, 12)) for place in range(count))
     step = Decimal(match["step"]) if match["step"] is not None else Decimal(1)
     if step == 0:
-        raise ValueError(f"the range {text.strip()} has a step of 0")
+        raise ValueError(f"the range {text} has a step of 0")
     count = int((last - first) / step) + 1
     _check_length(text, count)
     return tuple(_plain(first + step * place) for place in range(count))
@@ -137,10 +150,9 @@ def number_range(text: str) -> tuple[int | float, ...] | None:
 
 def _check_length(text: str, count: int) -> None:
     if count > MAX_RANGE:
-        raise ValueError(f"the range {text.strip()} has more than {MAX_RANGE:,} values")
+        raise ValueError(f"the range {text} has more than {MAX_RANGE:,} values")
 
 
 def _plain(value: Decimal) -> int | float:
-    """Return the number JSON would carry: 5, not 5.0; a repeating fraction to 12 places."""
-    rounded = round(value, 12)
-    return int(rounded) if rounded == rounded.to_integral_value() else float(rounded)
+    """Return the number JSON would carry: 5, not 5.0."""
+    return int(value) if value == value.to_integral_value() else float(value)

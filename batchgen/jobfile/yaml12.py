@@ -27,17 +27,28 @@ class Node:
         value: Scalar, list of nodes, or nodes by key.
         place: Where it begins.
         end: Column just behind a scalar on its last line, from 1; 0 for lists and mappings.
+        last: That last line, from 1; 0 for lists and mappings.
         keys: Where each key of a mapping stands.
         plain: Whether a scalar was written without quotes.
         size: How many nodes it holds, itself included.
+        height: How many levels it has, itself included.
     """
 
     value: Any
     place: Place
     end: int = 0
+    last: int = 0
     keys: dict[str, Place] = field(default_factory=dict)
     plain: bool = False
     size: int = 1
+    height: int = 1
+
+    @property
+    def width(self) -> int:
+        """How many characters of its first line are meant; 1 where it has no end of its own."""
+        if self.last > self.place.line:
+            return MAX_SHOWN  # to the end of the line, where drawing stops
+        return max(1, self.end - self.place.column)
 
     def bare(self) -> Any:
         """Return the value without its places."""
@@ -48,6 +59,17 @@ class Node:
                 return {key: node.bare() for key, node in mapping.items()}
             case scalar:
                 return scalar
+
+
+MAX_SHOWN: Final = 160
+"""Characters of a line that is shown."""
+
+_SECRET: Final = re.compile(
+    r"(?:^|[{,])[\s\"'-]*(?i:api[ _-]?key|key|token|secret|password|authorization)[\"']?\s*:"
+    r"|\bapi_key_env[\"']?\s*:(?!\s*[\"']?[A-Z_][A-Z0-9_]*[\"']?\s*(?:[,}#]|$))"
+    r"|\b(?i:bearer)\s|\bsk-|://[^/\s]*@"
+)
+"""What a line may hold that must not be shown, whatever the mistake on it."""
 
 
 class Source:
@@ -69,8 +91,8 @@ class Source:
     ) -> Problem:
         """Make a problem that shows its line, unless the line holds a secret."""
         shown = "" if secret or place.file != self.name else self.line(place.line)
-        if len(shown) > 160:
-            # A very long line would bury the message; the place is in front of it anyway.
+        # A very long line would bury the message; the place is in front of it anyway.
+        if len(shown) > MAX_SHOWN or _SECRET.search(shown):
             shown = ""
         return Problem(place=place, message=message, hint=hint, source=shown, width=width)
 
@@ -121,11 +143,8 @@ def read(source: Source) -> Node:
         builder.problems.append(source.problem(halt.place, str(halt)))
     except yaml.MarkedYAMLError as error:
         builder.problems.append(_syntax_problem(source, error))
-    except yaml.reader.ReaderError as error:
-        line = source.text.count("\n", 0, error.position) + 1
-        builder.problems.append(
-            Problem(Place(source.name, line), "holds a character that YAML does not allow")
-        )
+    except (yaml.reader.ReaderError, UnicodeEncodeError):
+        builder.problems.append(_character_problem(source))
     if builder.problems:
         raise JobFileError(builder.problems)
     return builder.root or Node(None, Place(source.name, 1, 1))
@@ -141,8 +160,8 @@ _WORDS: Final[dict[str, bool | float | None]] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
-    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf"), float("inf")),
-    "-.inf": float("-inf"),
+    **dict.fromkeys((".inf", ".Inf", ".INF", "+.inf", "+.Inf", "+.INF"), float("inf")),
+    **dict.fromkeys(("-.inf", "-.Inf", "-.INF"), float("-inf")),
     **dict.fromkeys((".nan", ".NaN", ".NAN"), float("nan")),
 }
 
@@ -222,7 +241,8 @@ class _Builder:
         plain = event.style is None or event.style == ""
         awaiting_key = self._awaits_key()
         value = resolve(event.value) if plain and not awaiting_key else event.value
-        node = Node(value, self._place(event.start_mark), event.end_mark.column + 1, plain=plain)
+        end = event.end_mark
+        node = Node(value, self._place(event.start_mark), end.column + 1, end.line + 1, plain=plain)
         if awaiting_key:
             self._take_key(node)
         else:
@@ -272,6 +292,8 @@ class _Builder:
         self._aliased += node.size
         if self._aliased > MAX_ALIASED:
             raise self._halt(event, f"aliases repeat more than {MAX_ALIASED:,} values")
+        if len(self._stack) + node.height > MAX_DEPTH:
+            raise self._halt(event, f"nested more than {MAX_DEPTH} deep")
         self._add(node)
 
     def _add(self, node: Node) -> None:
@@ -280,6 +302,7 @@ class _Builder:
             return
         parent, _ = self._stack[-1]
         parent.size += node.size
+        parent.height = max(parent.height, node.height + 1)
         if isinstance(parent.value, list):
             parent.value.append(node)
         else:
@@ -287,23 +310,62 @@ class _Builder:
             self._key[-1] = None
 
 
+_TABS: Final = "YAML allows no tabs for indentation: use spaces"
+_QUOTE: Final = "put the text in quotes"
+_OPEN: Final = "a [ or { above is not closed, or text after it needs quotes"
 _HINTS: Final = (
-    ("found character that cannot start any token", "YAML allows no tabs for indentation"),
-    ("mapping values are not allowed", 'put the text in quotes: a ": " in it starts a mapping'),
-    ("did not find expected key", "check the indentation of this line and the one above"),
-    ("did not find expected ',' or", "a [ or { above is not closed, or text after it needs quotes"),
+    ("found a tab character", _TABS),
+    (
+        "found character that cannot start any token",
+        f"{_QUOTE}: YAML keeps @, ` and % at its start",
+    ),
+    ("mapping values are not allowed", f'{_QUOTE}: a ": " in it starts a mapping'),
+    (
+        "did not find expected key",
+        "check the indentation; text that goes on after ] } or a quote needs quotes around it all",
+    ),
+    ("did not find expected ',' or", _OPEN),
     ("did not find expected <document start>", "text after a quote or bracket: quote the whole"),
-    ("unexpected end of stream", "a quote above is not closed"),
+    ("did not find expected alphabetic or numeric", f"{_QUOTE}: YAML keeps * and & at its start"),
+    ("found unexpected end of stream", "a quote above is not closed"),
     ("could not find expected ':'", "a key needs a colon and a space behind it"),
+    ("did not find expected node content", "a value is missing here, or a sign needs quotes"),
+    ("found undefined tag handle", f"{_QUOTE}: YAML keeps ! at its start"),
+    ("did not find expected comment or line break", f"{_QUOTE}: YAML keeps | and > at its start"),
+    ("found unknown escape character", "in double quotes a \\ starts an escape: write \\\\"),
 )
+_UNQUOTED_VARIABLE: Final = "put text with ${...} in quotes inside [ ] or { }"
 
 
 def _syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(source.name, mark.line + 1, mark.column + 1) if mark else Place(source.name)
     said = error.problem or "this is no YAML"
-    line = source.line(place.line)
+    before = source.line(place.line)[: place.column]
     hint = next((hint for start, hint in _HINTS if said.startswith(start)), "")
-    if "\t" in line[: place.column]:
-        hint = "YAML allows no tabs for indentation: use spaces"
+    if before.endswith("\t") and not before.strip():
+        hint = _TABS
+    elif hint == _OPEN and before.endswith("${"):
+        hint = _UNQUOTED_VARIABLE
+    if said.startswith("found unexpected end of stream") and (opened := error.context_mark):
+        # The end of the file says little; where the quote was opened says all.
+        place = Place(source.name, opened.line + 1, opened.column + 1)
+        said, hint = "this quote is not closed", "close it; within '...' write ' twice"
     return source.problem(place, f"this is no YAML: {said}", hint=hint)
+
+
+_UNREADABLE: Final = re.compile(
+    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
+)
+"""What no YAML file may hold (YAML 1.2.2, section 5.1)."""
+
+
+def _character_problem(source: Source) -> Problem:
+    found = _UNREADABLE.search(source.text)
+    if found is None:
+        return Problem(Place(source.name), "holds a character that YAML does not allow")
+    before = source.text[: found.start()]
+    place = Place(source.name, before.count("\n") + 1, found.start() - (before.rfind("\n") + 1) + 1)
+    # A file in UTF-16 is every second byte a NUL.
+    hint = "save the file as UTF-8 in your editor" if found[0] == "\0" else "delete it"
+    return Problem(place, f"the character U+{ord(found[0]):04X} is not allowed in YAML", hint=hint)

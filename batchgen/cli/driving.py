@@ -1,0 +1,146 @@
+"""A run at the keyboard: shown while it goes on, drained by one Ctrl-C, left by two."""
+
+import signal
+from collections.abc import Mapping
+
+import anyio
+import rich_click as click
+
+from batchgen.display import Kind, choose
+from batchgen.errors import ExitCode
+from batchgen.events import Notice, Observer, Reason, Summary
+from batchgen.job import Job
+from batchgen.session import Again, Session, open_session
+from batchgen.task import Status
+from batchgen.terminal import duration
+
+_STOPPED = {
+    Reason.INTERRUPTED: ExitCode.INTERRUPTED,
+    Reason.REFUSED: ExitCode.REFUSED,
+    Reason.BUDGET: ExitCode.STOPPED,
+    Reason.DEADLINE: ExitCode.STOPPED,
+    Reason.FAILURES: ExitCode.STOPPED,
+    Reason.GAVE_UP: ExitCode.STOPPED,
+}
+_OPEN = (Status.FAILED, Status.TIMED_OUT, Status.UNRESOLVED)
+
+
+def drive(
+    job: Job,
+    *,
+    display: Kind,
+    verbose: bool,
+    limit: int | None = None,
+    again: Again | None = None,
+    ask: bool = False,
+) -> ExitCode:
+    """Run a job, print how it ended, and return the exit code.
+
+    Args:
+        job: The job.
+        display: How the run is shown.
+        verbose: Whether every step of a task is shown.
+        limit: New tasks to submit, at most.
+        again: Which failed tasks are tried again.
+        ask: Whether a person must agree before money is spent.
+
+    Raises:
+        BatchgenError: The run could not begin, or could not go on.
+    """
+    shown = choose(display, verbose=verbose)
+    backend_options = {"use_uvloop": _has_uvloop()}
+
+    async def night() -> Summary:
+        async with open_session(job, observer=shown, limit=limit, again=again) as session:
+            if ask:
+                _ask(session, limit)
+            with shown:
+                return await _go(session, shown)
+
+    summary = anyio.run(night, backend_options=backend_options)
+    click.echo(ending(job, summary))
+    return exit_code(summary)
+
+
+async def _go(session: Session, shown: Observer) -> Summary:
+    async with anyio.create_task_group() as signals:
+        signals.start_soon(_obey_signals, session, shown)
+        summary = await session.go()
+        signals.cancel_scope.cancel()
+    return summary
+
+
+async def _obey_signals(session: Session, shown: Observer) -> None:
+    stopping = session.run.stopping
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+        async for _ in received:
+            if stopping.reason is Reason.INTERRUPTED:
+                shown(Notice("stopping now; what is in flight is fetched by the next run"))
+                stopping.leave(Reason.INTERRUPTED)
+            else:
+                stopping.drain(Reason.INTERRUPTED, "interrupted")
+                shown(
+                    Notice(
+                        f"finishing {session.run.in_flight} in flight, starting no more; "
+                        "Ctrl-C again to stop now"
+                    )
+                )
+
+
+def _ask(session: Session, limit: int | None) -> None:
+    """Let a person agree to what will be spent.
+
+    Raises:
+        click.Abort: They do not.
+    """
+    new = session.counts.get(Status.PENDING, 0)
+    new = new if limit is None else min(new, limit)
+    if new == 0:
+        return
+    price = session.job.budget.usd_per_video
+    cost = f", about ${price * new:.2f}" if price is not None else ""
+    click.confirm(
+        f"Submit {new} videos to {session.job.provider.kind}{cost}?", default=True, abort=True, err=True
+    )
+
+
+def exit_code(summary: Summary) -> ExitCode:
+    """Say what a run's end means to the shell."""
+    if summary.reason in _STOPPED:
+        return _STOPPED[summary.reason]
+    return ExitCode.INCOMPLETE if any(map(summary.counts.get, _OPEN)) else ExitCode.OK
+
+
+def ending(job: Job, summary: Summary) -> str:
+    """Say in a few lines how a run ended and what can be done now."""
+    counts: Mapping[Status, int] = summary.counts
+    done, total = counts.get(Status.SUCCEEDED, 0), sum(counts.values())
+    folder = job.output.dir
+    lines = [f"{done} of {total} videos are in {folder} ({duration(summary.seconds)})"]
+    if summary.cost_usd is not None:
+        about = "about " if summary.cost_is_estimate else ""
+        lines[0] += f", {about}${summary.cost_usd:.2f}"
+    if summary.reason is not Reason.DONE:
+        lines.append(f"stopped: {summary.detail}")
+    if failed := counts.get(Status.FAILED, 0):
+        lines.append(f"{failed} failed: why is in manifest.csv; again with: batchgen retry {folder}")
+    if late := counts.get(Status.TIMED_OUT, 0):
+        lines.append(f"{late} took too long: the next run asks for them again")
+    if doubtful := counts.get(Status.UNRESOLVED, 0):
+        lines.append(
+            f"{doubtful} unresolved: the provider may have taken them; the next run looks again"
+        )
+    left = total - done - failed - late - doubtful - counts.get(Status.CANCELLED, 0)
+    if left:
+        lines.append(f"{left} left to do: run the same command again")
+    if done:
+        lines.append(f"look at them: {folder / 'index.html'}")
+    return "\n".join(lines)
+
+
+def _has_uvloop() -> bool:
+    try:
+        import uvloop  # noqa: F401
+    except ImportError:
+        return False
+    return True

@@ -1,0 +1,71 @@
+"""`batchgen plan`."""
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import rich_click as click
+
+from batchgen.cli.options import job_argument, job_options, load
+
+if TYPE_CHECKING:
+    from batchgen.job import Job
+    from batchgen.planning import Plan
+
+
+@click.command
+@job_argument
+@job_options
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+@click.option("--tasks", is_flag=True, help="One JSON object a line for each task.")
+def plan(job: Path, *, as_json: bool, tasks: bool, **overrides: Any) -> None:
+    """Say what `run` would do, and send nothing."""
+    loaded = load(job, **overrides)
+    if tasks:
+        _print_tasks(loaded)
+        return
+    from batchgen.planning import make_plan
+
+    for warning in loaded.warnings:
+        click.echo(f"batchgen: {warning}", err=True)
+    made = make_plan(loaded)
+    click.echo(json.dumps(made.as_json()) if as_json else _sentences(loaded, made))
+
+
+def _print_tasks(job: "Job") -> None:
+    from batchgen.expansion import expand
+
+    for task in expand(job):
+        line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
+        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def _sentences(job: "Job", plan: "Plan") -> str:
+    from batchgen.templates import text
+    from batchgen.terminal import duration, shortened
+
+    lines = [f"{job.name}: {plan.tasks} tasks, {job.provider.model} at {job.provider.kind}"]
+    if plan.prompts > 1:
+        lines.append(f"  prompts x {plan.prompts}")
+    for name, values in plan.axes.items():
+        shown = ", ".join(text(value) for value in values[:12])
+        more = ", …" if len(values) > 12 else ""
+        lines.append(f"  {name} x {len(values)}: {shortened(shown, 70)}{more}")
+    lines.append(f"in {job.output.dir}:")
+    lines += [f"  {count:>7} {words}" for words, count in plan.in_words()]
+    lines.append("first tasks:")
+    lines += [
+        f"  {task.index:>4}  {task.task_id}  "
+        + shortened(
+            " ".join(f"{name}={text(value)}" for name, value in task.params.items() if name not in ("model", "prompt"))
+            + f"  {task.prompt}",
+            100,
+        )
+        for task in plan.first
+    ]
+    cost = f"about ${plan.cost_usd:.2f}" if plan.cost_usd is not None else "not known"
+    lines.append(f"cost: {cost}" + ("" if plan.cost_usd is not None else " (set budget.usd_per_video)"))
+    if plan.seconds is not None:
+        lines.append(f"time: about {duration(plan.seconds)}, as earlier ones took")
+    return "\n".join(lines)

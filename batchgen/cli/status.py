@@ -1,0 +1,78 @@
+"""`batchgen status`."""
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from batchgen.cli.options import run_directory
+
+if TYPE_CHECKING:
+    from batchgen.report.status import RunStatus
+
+
+@click.command
+@click.argument("run", required=False, type=click.Path(exists=True, path_type=Path))
+@click.option("--json", "as_json", is_flag=True, help="One JSON object.")
+def status(run: Path | None, *, as_json: bool) -> None:
+    """Say how RUN stands: counts and rates, while it runs or after. The latest where left out."""
+    from batchgen.report.status import RUNNING, read_status
+    from batchgen.rundir import RunDirectory
+
+    directory = RunDirectory(run_directory(run) if run is not None else _latest())
+    found = read_status(directory)
+    if found is None:
+        from batchgen.errors import RunDirectoryError
+
+        raise RunDirectoryError(f"{directory.path} is no run directory: no run has been here")
+    running = directory.is_held()
+    state = found.state
+    if state == RUNNING and not running:
+        state = "killed"
+    if as_json:
+        shown = {
+            **asdict(found),
+            "state": state,
+            "running": running,
+            "directory": str(directory.path),
+            "per_minute": found.per_minute,
+            "seconds_left": found.seconds_left if running else None,
+        }
+        click.echo(json.dumps(shown))
+    else:
+        click.echo(_sentences(directory.path, found, state))
+
+
+def _latest() -> Path:
+    """Return the run directory under output/ that was written to last.
+
+    Raises:
+        UsageError: There is none.
+    """
+    from batchgen.errors import UsageError
+
+    stamps = [path for path in Path("output").glob("*/.batchgen/status.json")]
+    if not stamps:
+        raise UsageError("there is no run under output/: name one, `batchgen status RUN`")
+    return max(stamps, key=lambda path: path.stat().st_mtime).parent.parent
+
+
+def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
+    from batchgen.terminal import duration, printable
+
+    words = {"running": "is running", "killed": "was killed; the same command goes on with it"}
+    lines = [f"{directory} {words.get(state, f'ended: {state}')}"]
+    if found.detail:
+        lines[0] += f" ({printable(found.detail)})"
+    width = max((len(name) for name in found.counts), default=0)
+    lines += [f"  {name:<{width}}  {count:>7}" for name, count in sorted(found.counts.items())]
+    lines.append(f"  {'tasks':<{width}}  {found.total:>7}")
+    if found.cost_usd is not None:
+        lines.append(f"  ${found.cost_usd:.2f} so far")
+    if found.per_minute is not None:
+        lines.append(f"  {found.per_minute:.1f} videos a minute, {duration(found.seconds)} so far")
+    if state == "running" and found.seconds_left is not None:
+        lines.append(f"  about {duration(found.seconds_left)} left")
+    return "\n".join(lines)

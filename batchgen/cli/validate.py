@@ -1,0 +1,22 @@
+"""`batchgen validate`."""
+
+from pathlib import Path
+from typing import Any
+
+import rich_click as click
+
+from batchgen.cli.options import job_argument, job_options, load
+
+
+@click.command
+@job_argument
+@job_options
+def validate(job: Path, **overrides: Any) -> None:
+    """Check JOB, offline; show every mistake at once."""
+    from batchgen.expansion import count
+
+    loaded = load(job, **overrides)
+    for warning in loaded.warnings:
+        click.echo(f"batchgen: {warning}", err=True)
+    tasks = count(loaded)
+    click.echo(f"{job}: {tasks} {'task' if tasks == 1 else 'tasks'}, no mistakes")

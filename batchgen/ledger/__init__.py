@@ -1,0 +1,11 @@
+"""What has happened, durably: SQLite behind one writer thread with group commit.
+
+The ledger is the only state of a run. A coroutine that awaits one of its steps goes on when the
+step is on disk, so a kill at any point leaves every step that was waited for.
+"""
+
+from batchgen.ledger.admission import Admission
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
+
+__all__ = ["Admission", "Ledger", "Record"]

@@ -1,0 +1,482 @@
+"""The steps of a task, each checked and durable, and what reports read.
+
+It never talks to a provider and decides nothing: it checks that a step is allowed and keeps it.
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from batchgen.errors import LedgerError, RunDirectoryError
+from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.tables import SELECT, Record
+from batchgen.ledger.writer import Writer
+from batchgen.outcomes import MESSAGE_CHARACTERS
+from batchgen.rundir import RunDirectory
+from batchgen.task import SOURCES, Cause, Status, Task
+
+
+class Ledger:
+    """The durable state of one run directory, held against other processes while it is open."""
+
+    def __init__(self, directory: RunDirectory, writer: Writer, held: ExitStack) -> None:
+        """Put the parts together; `open` is the way in."""
+        self.directory = directory
+        self._writer = writer
+        self._held = held
+
+    @classmethod
+    def open(cls, path: str | Path) -> Self:
+        """Open the ledger of a run directory, which is made where there is none.
+
+        Raises:
+            RunDirectoryError: It cannot be written, is damaged, or is newer than this version.
+            RunLocked: Another process holds it.
+        """
+        directory = RunDirectory(Path(path))
+        directory.create()
+        with ExitStack() as held:
+            held.enter_context(directory.lock())
+            writer = Writer(directory.ledger)
+            held.callback(writer.close)
+            return cls(directory, writer, held.pop_all())
+
+    def close(self) -> None:
+        """Finish the steps that wait, close the file, give the directory back."""
+        self._held.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    # Before and after a run: these block.
+
+    def bind(self, provider_kind: str) -> None:
+        """Give the directory to one provider, for good.
+
+        Raises:
+            RunDirectoryError: It holds another provider's tasks.
+        """
+
+        def step(db: sqlite3.Connection) -> str:
+            db.execute(
+                "INSERT OR IGNORE INTO about VALUES ('provider', ?)",
+                (provider_kind,),
+            )
+            return str(db.execute("SELECT value FROM about WHERE key = 'provider'").fetchone()[0])
+
+        holder = self._writer.ask(step)
+        if holder != provider_kind:
+            raise RunDirectoryError(
+                f"{self.directory.path} holds tasks of the provider {holder}, not {provider_kind}; "
+                "choose another directory with --output"
+            )
+
+    def admit(self, tasks: Iterable[tuple[Task, int, str]]) -> Admission:
+        """Take in a job's tasks: new ones join, known ones keep their state and their name.
+
+        Args:
+            tasks: Each task with its order of submission and the stem of its file's name.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        return self._writer.ask(lambda db: admit(db, tasks))
+
+    def recover(self) -> int:
+        """Mark submits that a crash cut off as in doubt; return how many there are."""
+
+        def step(db: sqlite3.Connection) -> int:
+            return db.execute(
+                "UPDATE tasks SET status = 'unresolved', error_code = 'interrupted',"
+                " error_message = 'the run ended while the submit was under way', cause = 'submit'"
+                " WHERE status = 'submitting'"
+            ).rowcount
+
+        return self._writer.ask(step)
+
+    def resume_paid(self, codes: Sequence[str] = ()) -> int:
+        """Put tasks that have an id worth asking about back in flight; return how many.
+
+        A poll that timed out and a download that failed are free to try again: the id was paid for.
+
+        Args:
+            codes: Only tasks that ended with one of these error codes; all where empty.
+        """
+        sql = (
+            "UPDATE tasks SET status = 'in_flight', error_code = NULL, error_message = NULL,"
+            " cause = NULL WHERE generation_id IS NOT NULL AND (status = 'timed_out'"
+            f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(codes)}"
+        )
+        return self._writer.ask(lambda db: db.execute(sql, tuple(codes)).rowcount)
+
+    def retry(self, codes: Sequence[str] = ()) -> list[str]:
+        """Make failed tasks pending again, so that they are submitted anew; return their ids.
+
+        Those with an id worth asking about are left to `resume_paid`.
+
+        Args:
+            codes: Only tasks that failed with one of these error codes; all where empty.
+        """
+        sql = (
+            "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
+            " client_request_id = NULL, submitted_at = NULL, completed_at = NULL, polls = 0,"
+            " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
+            " error_code = NULL, error_message = NULL, cause = NULL"
+            " WHERE status = 'failed' AND NOT gone"
+            f" AND cause IN ('submit', 'generation'){_only(codes)} RETURNING task_id"
+        )
+        return self._writer.ask(lambda db: [row[0] for row in db.execute(sql, tuple(codes))])
+
+    def counts(self) -> dict[Status, int]:
+        """Count the job's tasks by status; a status without tasks is left out."""
+        rows = self._writer.ask(
+            lambda db: db.execute(
+                "SELECT status, count(*) FROM tasks WHERE NOT gone GROUP BY status"
+            ).fetchall()
+        )
+        return {Status(status): count for status, count in rows}
+
+    def failures(self) -> list[tuple[str, str, int]]:
+        """Return (error code, an example of its message, how many), most first."""
+        return self._writer.ask(
+            lambda db: db.execute(
+                "SELECT coalesce(error_code, ''), max(coalesce(error_message, '')), count(*) AS n"
+                " FROM tasks WHERE NOT gone AND status IN ('failed', 'timed_out', 'unresolved')"
+                " GROUP BY error_code ORDER BY n DESC"
+            ).fetchall()
+        )
+
+    def committed(self) -> tuple[float, int]:
+        """Return what is spent or reserved, in US dollars, and how many submits that is.
+
+        A task counts while the provider has it, had it or may have it; a refused submit does not.
+        """
+        total, count = self._writer.ask(
+            lambda db: db.execute(
+                "SELECT coalesce(sum(coalesce(tasks.cost_usd, submits.reserved_usd, 0)), 0),"
+                " count(*) FROM tasks JOIN submits USING (client_request_id)"
+                " WHERE tasks.status NOT IN ('pending', 'cancelled')"
+                " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation'))"
+            ).fetchone()
+        )
+        return float(total), int(count)
+
+    def cost(self) -> tuple[float | None, bool]:
+        """Return the sum of known costs in US dollars (None where none is known), and whether part
+        of it is an estimate."""  # noqa: D205, D209
+        total, estimated = self._writer.ask(
+            lambda db: db.execute(
+                "SELECT sum(cost_usd), max(cost_is_estimate) FROM tasks"
+            ).fetchone()
+        )
+        return total, bool(estimated)
+
+    def records(self, page: int = 500) -> Iterator[Record]:
+        """Yield every task in the job's order, those it no longer has last, a page at a time.
+
+        Each row is whole; rows may change between pages while a run goes on.
+        """
+        place: tuple[int, int, str] = (0, -1, "")
+        while rows := self._writer.ask(partial(_page, place=place, size=page)):
+            yield from rows
+            place = (rows[-1].gone, rows[-1].idx, rows[-1].task_id)
+
+    def column_names(self) -> tuple[list[str], list[str]]:
+        """Return the names of all parameters and of all variables that any task has."""
+
+        def step(db: sqlite3.Connection) -> tuple[list[str], list[str]]:
+            found = dict(db.execute("SELECT key, value FROM about WHERE key LIKE 'names:%'"))
+            return (
+                json.loads(found.get("names:params", "[]")),
+                json.loads(found.get("names:variables", "[]")),
+            )
+
+        return self._writer.ask(step)
+
+    def under_way(self) -> list[Record]:
+        """Return the tasks the provider has and whose file is not here yet, oldest first."""
+        return self._with_status(Status.IN_FLIGHT, Status.COMPLETED)
+
+    def unresolved(self) -> list[Record]:
+        """Return the tasks whose submit is in doubt, oldest first."""
+        return self._with_status(Status.UNRESOLVED)
+
+    def _with_status(self, *statuses: Status) -> list[Record]:
+        marks = ", ".join("?" * len(statuses))
+        sql = f"{SELECT} WHERE status IN ({marks}) ORDER BY submitted_at"
+        return self._writer.ask(lambda db: [Record(*row) for row in db.execute(sql, statuses)])
+
+    # During a run: each of these returns when the step is durable.
+
+    async def pending(self, after: int, limit: int) -> list[Record]:
+        """Return the next tasks to submit, in order, behind the position `after`."""
+        sql = (
+            f"{SELECT} WHERE status = 'pending' AND gone = 0 AND position > ?"
+            " ORDER BY position LIMIT ?"
+        )
+        return await self._writer.record(
+            lambda db: [Record(*row) for row in db.execute(sql, (after, limit))]
+        )
+
+    async def intend(
+        self,
+        task_id: str,
+        *,
+        client_request_id: str,
+        body_sha256: str,
+        reserved_usd: float | None,
+        at: float,
+    ) -> None:
+        """Note that a submit is about to leave. Without it no POST is made."""
+
+        def step(db: sqlite3.Connection) -> None:
+            _move(
+                db,
+                task_id,
+                Status.SUBMITTING,
+                client_request_id=client_request_id,
+                submitted_at=at,
+            )
+            db.execute("UPDATE tasks SET attempts = attempts + 1 WHERE task_id = ?", (task_id,))
+            db.execute(
+                "INSERT INTO submits (client_request_id, task_id, attempt, body_sha256,"
+                " reserved_usd, intended_at) SELECT ?, ?, attempts, ?, ?, ? FROM tasks"
+                " WHERE task_id = ?",
+                (client_request_id, task_id, body_sha256, reserved_usd, at, task_id),
+            )
+
+        await self._writer.record(step)
+
+    async def accepted(self, task_id: str, generation_id: str, *, at: float) -> None:
+        """Keep the id a submit was given, also one found later in the provider's log."""
+
+        def step(db: sqlite3.Connection) -> None:
+            _move(
+                db,
+                task_id,
+                Status.IN_FLIGHT,
+                generation_id=generation_id,
+                error_code=None,
+                error_message=None,
+                cause=None,
+            )
+            _settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
+
+        await self._writer.record(step)
+
+    async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
+        """Put back a task whose submit provably took nothing.
+
+        Args:
+            task_id: The task.
+            outcome: `not_sent` or `refused`.
+            detail: Why.
+            at: Unix seconds.
+        """
+
+        def step(db: sqlite3.Connection) -> None:
+            if outcome == "not_sent":
+                db.execute("UPDATE tasks SET attempts = attempts - 1 WHERE task_id = ?", (task_id,))
+            _settle_submit(db, task_id, outcome, at, detail=detail)
+            _move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
+
+        await self._writer.record(step)
+
+    async def in_doubt(self, task_id: str, detail: str, *, at: float) -> None:
+        """Hold a task whose submit may have been taken."""
+
+        def step(db: sqlite3.Connection) -> None:
+            _settle_submit(db, task_id, "ambiguous", at, detail=detail)
+            _move(
+                db,
+                task_id,
+                Status.UNRESOLVED,
+                error_code="ambiguous_submit",
+                error_message=_short(detail),
+                cause=Cause.SUBMIT,
+            )
+
+        await self._writer.record(step)
+
+    async def resubmit(self, task_id: str, *, at: float) -> None:
+        """Decide, on record, to submit a task in doubt a second time."""
+
+        def step(db: sqlite3.Connection) -> None:
+            _settle_submit(db, task_id, "resubmitted", at)
+            _move(
+                db,
+                task_id,
+                Status.PENDING,
+                client_request_id=None,
+                submitted_at=None,
+                error_code=None,
+                error_message=None,
+                cause=None,
+            )
+
+        await self._writer.record(step)
+
+    async def completed(
+        self,
+        task_id: str,
+        *,
+        video_url: str,
+        at: float,
+        polls: int,
+        queue_s: float | None,
+        generate_s: float | None,
+        cost_usd: float | None,
+        cost_is_estimate: bool,
+    ) -> None:
+        """Note that the provider is done."""
+        await self._writer.record(
+            lambda db: _move(
+                db,
+                task_id,
+                Status.COMPLETED,
+                video_url=video_url,
+                completed_at=at,
+                queue_s=queue_s,
+                generate_s=generate_s,
+                polls=polls,
+                cost_usd=cost_usd,
+                cost_is_estimate=None if cost_usd is None else int(cost_is_estimate),
+            )
+        )
+
+    async def expired(self, task_id: str) -> None:
+        """Go back from a video whose address no longer works to asking for a new one."""
+        await self._writer.record(lambda db: _move(db, task_id, Status.IN_FLIGHT))
+
+    async def verified(self, task_id: str, *, size: int, sha256: str) -> None:
+        """Keep a checked file's size and hash before it gets its final name."""
+
+        def step(db: sqlite3.Connection) -> None:
+            db.execute(
+                "UPDATE tasks SET bytes = ?, sha256 = ? WHERE task_id = ?", (size, sha256, task_id)
+            )
+
+        await self._writer.record(step)
+
+    async def succeeded(
+        self,
+        task_id: str,
+        *,
+        at: float,
+        download_s: float | None,
+        width: int | None,
+        height: int | None,
+        fps: float | None,
+        duration_s: float | None,
+    ) -> None:
+        """Note that the file lies under its final name."""
+        await self._writer.record(
+            lambda db: _move(
+                db,
+                task_id,
+                Status.SUCCEEDED,
+                downloaded_at=at,
+                download_s=download_s,
+                width=width,
+                height=height,
+                fps=fps,
+                duration_s=duration_s,
+                error_code=None,
+                error_message=None,
+                cause=None,
+            )
+        )
+
+    async def failed(
+        self, task_id: str, cause: Cause, code: str, message: str, *, at: float, polls: int = 0
+    ) -> None:
+        """Note that a task failed, in which phase and why."""
+
+        def step(db: sqlite3.Connection) -> None:
+            if cause is Cause.SUBMIT:
+                _settle_submit(db, task_id, "refused", at, detail=message)
+            more = {"polls": polls} if polls else {}
+            _move(
+                db,
+                task_id,
+                Status.FAILED,
+                error_code=code,
+                error_message=_short(message),
+                cause=cause,
+                **more,
+            )
+
+        await self._writer.record(step)
+
+    async def timed_out(self, task_id: str, message: str, *, polls: int) -> None:
+        """Note that a generation took too long; its id stays, the next run asks again."""
+        await self._writer.record(
+            lambda db: _move(
+                db,
+                task_id,
+                Status.TIMED_OUT,
+                error_code="timed_out",
+                error_message=message,
+                cause=Cause.FETCH,
+                polls=polls,
+            )
+        )
+
+
+def _only(codes: Sequence[str]) -> str:
+    """Narrow a statement to tasks that ended with one of these error codes."""
+    return f" AND error_code IN ({', '.join('?' * len(codes))})" if codes else ""
+
+
+def _page(db: sqlite3.Connection, *, place: tuple[int, int, str], size: int) -> list[Record]:
+    sql = f"{SELECT} WHERE (gone, idx, task_id) > (?, ?, ?) ORDER BY gone, idx, task_id LIMIT ?"
+    return [Record(*row) for row in db.execute(sql, (*place, size))]
+
+
+def _move(db: sqlite3.Connection, task_id: str, to: Status, **columns: object) -> None:
+    """Change a task's status, checked against the table of transitions."""
+    sources = SOURCES[to]
+    assignments = "".join(f", {column} = ?" for column in columns)
+    marks = ", ".join("?" * len(sources))
+    changed = db.execute(
+        f"UPDATE tasks SET status = ?{assignments} WHERE task_id = ? AND status IN ({marks})",
+        (to, *columns.values(), task_id, *sources),
+    ).rowcount
+    if changed != 1:
+        row = db.execute("SELECT status FROM tasks WHERE task_id = ?", (task_id,)).fetchone()
+        raise LedgerError(
+            f"task {task_id} cannot become {to}: it is {row[0] if row else 'unknown'}"
+        )
+
+
+def _settle_submit(
+    db: sqlite3.Connection,
+    task_id: str,
+    outcome: str,
+    at: float,
+    *,
+    generation_id: str | None = None,
+    detail: str | None = None,
+) -> None:
+    db.execute(
+        "UPDATE submits SET outcome = ?, generation_id = ?, detail = ?, settled_at = ?"
+        " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
+        (outcome, generation_id, _short(detail) if detail else None, at, task_id),
+    )
+
+
+def _short(text: str) -> str:
+    return text[:MESSAGE_CHARACTERS]

@@ -1,0 +1,165 @@
+"""The ledger's file: its tables, a row as a value, and opening it only when it is sound."""
+
+import json
+import sqlite3
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Final
+
+from batchgen.errors import RunDirectoryError
+from batchgen.models import Scalar
+from batchgen.task import Task
+
+SCHEMA_VERSION: Final = 1
+
+_SCHEMA: Final = f"""
+PRAGMA user_version = {SCHEMA_VERSION};
+CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE tasks (
+    task_id TEXT PRIMARY KEY,
+    gone INTEGER NOT NULL,      -- 1 once the job no longer has it
+    idx INTEGER NOT NULL,       -- place in the job's expansion, from 0
+    position INTEGER NOT NULL,  -- order of submission
+    status TEXT NOT NULL,
+    params TEXT NOT NULL,       -- JSON, the request body
+    prompt_template TEXT,       -- NULL where it is the prompt itself
+    prompt_id TEXT,
+    variables TEXT,             -- JSON, NULL where there are none
+    repeat INTEGER NOT NULL,
+    stem TEXT NOT NULL UNIQUE COLLATE NOCASE,
+    attempts INTEGER NOT NULL DEFAULT 0,
+    polls INTEGER NOT NULL DEFAULT 0,
+    client_request_id TEXT,
+    generation_id TEXT,
+    video_url TEXT,             -- no query string: it holds a signature
+    submitted_at REAL,          -- Unix seconds, as all times here
+    completed_at REAL,
+    downloaded_at REAL,
+    queue_s REAL,
+    generate_s REAL,
+    download_s REAL,
+    bytes INTEGER,
+    sha256 TEXT,
+    width INTEGER,
+    height INTEGER,
+    fps REAL,
+    duration_s REAL,
+    cost_usd REAL,
+    cost_is_estimate INTEGER,
+    error_code TEXT,
+    error_message TEXT,
+    cause TEXT
+) WITHOUT ROWID;
+CREATE INDEX by_status ON tasks (status, gone, position);
+CREATE INDEX by_index ON tasks (gone, idx, task_id);
+CREATE TABLE submits (          -- every intent ever committed, and what came of it
+    client_request_id TEXT PRIMARY KEY,
+    task_id TEXT NOT NULL,
+    attempt INTEGER NOT NULL,
+    body_sha256 TEXT NOT NULL,
+    reserved_usd REAL,
+    intended_at REAL NOT NULL,
+    outcome TEXT,               -- accepted, refused, not_sent, ambiguous; NULL: not known yet
+    generation_id TEXT,
+    detail TEXT,
+    settled_at REAL
+) WITHOUT ROWID;
+CREATE INDEX by_task ON submits (task_id);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A task's row, in the order of the table's columns."""
+
+    task_id: str
+    gone: int
+    idx: int
+    position: int
+    status: str
+    params: str
+    prompt_template: str | None
+    prompt_id: str | None
+    variables: str | None
+    repeat: int
+    stem: str
+    attempts: int
+    polls: int
+    client_request_id: str | None
+    generation_id: str | None
+    video_url: str | None
+    submitted_at: float | None
+    completed_at: float | None
+    downloaded_at: float | None
+    queue_s: float | None
+    generate_s: float | None
+    download_s: float | None
+    bytes: int | None
+    sha256: str | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    duration_s: float | None
+    cost_usd: float | None
+    cost_is_estimate: int | None
+    error_code: str | None
+    error_message: str | None
+    cause: str | None
+
+    @property
+    def file_name(self) -> str:
+        """Return where the video lies, relative to the run directory."""
+        return f"videos/{self.stem}.mp4"
+
+    def task(self) -> Task:
+        """Return the task as it was admitted."""
+        params: dict[str, Scalar] = json.loads(self.params)
+        return Task(
+            task_id=self.task_id,
+            index=self.idx,
+            params=params,
+            prompt_template=self.prompt_template or str(params["prompt"]),
+            prompt_id=self.prompt_id,
+            variables=json.loads(self.variables) if self.variables else {},
+            repeat=self.repeat,
+        )
+
+
+COLUMNS: Final = ", ".join(field.name for field in fields(Record))
+SELECT: Final = f"SELECT {COLUMNS} FROM tasks"  # our own column names
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the database, with its tables made where there are none.
+
+    Raises:
+        RunDirectoryError: It is damaged, foreign or newer.
+    """
+    db = sqlite3.connect(path, isolation_level=None)
+    try:
+        # EXCLUSIVE first: with it, WAL needs no shared-memory file and keeps others out.
+        db.execute("PRAGMA locking_mode = EXCLUSIVE")
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")
+        # A kill between the file's birth and its tables leaves an empty database.
+        if not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
+            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        _check(db)
+    except (sqlite3.DatabaseError, RunDirectoryError) as error:
+        db.close()
+        raise RunDirectoryError(
+            f"{path} cannot be used: {error}. Nothing was changed. It alone knows what was paid "
+            "for: restore it from a copy, or run with another --output"
+        ) from error
+    return db
+
+
+def _check(db: sqlite3.Connection) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise RunDirectoryError(
+            f"another version of batchgen wrote it (format {version}, not {SCHEMA_VERSION})"
+        )
+    verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
+    if verdict != "ok":
+        raise sqlite3.DatabaseError(verdict)

@@ -1,0 +1,123 @@
+"""What can come of a request, in words every provider's wire format is translated into.
+
+Pure types. What is done about an outcome is `policy`'s to say.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Final
+
+MESSAGE_CHARACTERS: Final = 500
+"""A server's words are kept to this length."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotSent:
+    """The request's headers never left this machine, which is proved: refused, DNS, TLS, pool."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Interrupted:
+    """The request left; no whole answer came back: reset, timeout, cut."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unusable:
+    """A 2xx whose body says nothing we can use."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """An answer other than 2xx.
+
+    Attributes:
+        status: HTTP status.
+        message: The server's words.
+        retry_after: Seconds it asks to wait; None where it does not say.
+    """
+
+    status: int
+    message: str = ""
+    retry_after: float | None = None
+
+
+Trouble = NotSent | Interrupted | Unusable | Answered
+"""Everything but success."""
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    """The submit was taken, under this id."""
+
+    generation_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """The generation is not done. `status` is the provider's word for it."""
+
+    status: str
+    known: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Completed:
+    """The video exists.
+
+    Attributes:
+        url: Where its file is, signed and short-lived.
+        cost_usd: What the provider booked for it; None where it does not say.
+    """
+
+    url: str
+    cost_usd: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class NoVideo:
+    """The provider says completed, but names no file that can be had."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class GenerationFailed:
+    """The provider made nothing of it, and charges nothing."""
+
+    code: str
+    message: str
+
+
+SubmitOutcome = Accepted | Trouble
+FetchOutcome = Pending | Completed | NoVideo | GenerationFailed | Trouble
+
+
+def describe(trouble: Trouble) -> str:
+    """Put an outcome into words for a person."""
+    match trouble:
+        case Answered(status=status, message=message):
+            return f"HTTP {status}: {message}" if message else f"HTTP {status}"
+        case NotSent(reason=reason):
+            return f"could not connect: {reason}"
+        case Interrupted(reason=reason) | Unusable(reason=reason):
+            return reason
+
+
+_MODERATION: Final = re.compile(
+    r"\b(moderat\w*|safety|nsfw|sensitive|inappropriate|content polic\w+|prohibited)\b",
+    re.IGNORECASE,
+)
+
+
+def failure_code(message: str, otherwise: str) -> str:
+    """Name a failure: `moderation` where the provider's words say so.
+
+    Providers report it under many codes; people want to find these tasks under one.
+    """
+    return "moderation" if _MODERATION.search(message) else otherwise

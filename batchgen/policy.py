@@ -1,0 +1,127 @@
+"""What is done about each trouble in each phase: one table, pure.
+
+A submit can cost money, so anything that may have been taken is held, not repeated. A fetch and a
+download are free, so they are repeated; only faults of the task itself use up its attempts.
+
+                        submit      fetch          download
+    headers never sent  RETRY       RETRY          RETRY
+    reset, timeout      HOLD        RETRY          RETRY
+    2xx, unusable body  HOLD        RETRY          RETRY_COUNTED
+    400 422             FAIL        RETRY_COUNTED  FRESH_URL
+    400, account        PAUSE       PAUSE          FRESH_URL
+    401                 PAUSE       PAUSE          FRESH_URL
+    402 403             PAUSE       PAUSE          FRESH_URL
+    404                 STOP        GRACE          FRESH_URL
+    410                 STOP        GRACE          FRESH_URL
+    408 425 500 502 504 HOLD        RETRY          RETRY
+    52x                 HOLD        RETRY          RETRY
+    413 414 431         FAIL        STOP           FAIL
+    429 503             WAIT        WAIT           WAIT
+    3xx                 STOP        STOP           FAIL
+    other 4xx           FAIL        RETRY_COUNTED  RETRY_COUNTED
+    other               HOLD        RETRY          RETRY_COUNTED
+"""
+
+import random
+import re
+from enum import Enum, StrEnum
+from typing import Final
+
+from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
+
+
+class Phase(StrEnum):
+    """Which request it was."""
+
+    SUBMIT = "submit"
+    FETCH = "fetch"
+    DOWNLOAD = "download"
+
+
+class Action(Enum):
+    """What is done about it."""
+
+    RETRY = "try again for as long as the run lasts; uses up no attempt"
+    RETRY_COUNTED = "try again; uses up an attempt of the task"
+    WAIT = "the server is busy: wait as it asks, ask for less at once"
+    HOLD = "it may have been taken: never repeat it unasked, look it up"
+    FAIL = "the task's own fault: it failed"
+    FRESH_URL = "ask the provider for a new address of the same video"
+    GRACE = "an id may be unknown for a while after it was given: ask again"
+    PAUSE = "not the task's fault: the whole run waits, nothing is failed"
+    STOP = "the settings are wrong: the run ends, resumable"
+
+
+_MAYBE_TAKEN: Final = frozenset({408, 425, 500, 502, 504})
+_BUSY: Final = frozenset({429, 503})
+_TOO_LARGE: Final = frozenset({413, 414, 431})
+_ACCOUNT: Final = re.compile(
+    r"\b(credits?|balance|billing|payment|quota|subscription|insufficient funds|api[ _-]?key)\b",
+    re.IGNORECASE,
+)
+"""Words by which a 400 about the account is told from a 400 about the task."""
+
+
+def decide(phase: Phase, trouble: Trouble) -> Action:
+    """Look the trouble up in the table above."""
+    match trouble:
+        case NotSent():
+            return Action.RETRY
+        case Interrupted():
+            return Action.HOLD if phase is Phase.SUBMIT else Action.RETRY
+        case Unusable():
+            return (Action.HOLD, Action.RETRY, Action.RETRY_COUNTED)[_COLUMN[phase]]
+        case Answered(status=status, message=message):
+            return _row(status, message)[_COLUMN[phase]]
+
+
+_COLUMN: Final = {Phase.SUBMIT: 0, Phase.FETCH: 1, Phase.DOWNLOAD: 2}
+
+
+def _row(status: int, message: str) -> tuple[Action, Action, Action]:
+    """Return the table's line for an HTTP status."""
+    match status:
+        case 400 | 422 if _ACCOUNT.search(message):
+            return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
+        case 400 | 422:
+            return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
+        case 401 | 402 | 403:
+            return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
+        case 404 | 410:
+            return Action.STOP, Action.GRACE, Action.FRESH_URL
+        case _ if status in _MAYBE_TAKEN or 520 <= status < 530:
+            return Action.HOLD, Action.RETRY, Action.RETRY
+        case _ if status in _TOO_LARGE:
+            return Action.FAIL, Action.STOP, Action.FAIL
+        case _ if status in _BUSY:
+            return Action.WAIT, Action.WAIT, Action.WAIT
+        case _ if 300 <= status < 400:
+            return Action.STOP, Action.STOP, Action.FAIL
+        case _ if 400 <= status < 500:
+            return Action.FAIL, Action.RETRY_COUNTED, Action.RETRY_COUNTED
+        case _:
+            return Action.HOLD, Action.RETRY, Action.RETRY_COUNTED
+
+
+RETRY_AFTER_CAP: Final = 900.0
+"""Seconds; a server that asks for more gets this."""
+
+
+def backoff(
+    tries: int, rng: random.Random, *, base: float, cap: float, retry_after: float | None = None
+) -> float:
+    """Return seconds to wait before the next try.
+
+    A server's own wish is honoured with 0-10% on top; otherwise full jitter, drawn from
+    [0, min(cap, base * 2^tries)] (the "full jitter" of Amazon's Architecture Blog, 2015).
+
+    Args:
+        tries: Tries made so far, from 0.
+        rng: Where chance comes from.
+        base: Seconds.
+        cap: Seconds.
+        retry_after: What the server asked for, in seconds.
+    """
+    if retry_after is not None:
+        return min(max(retry_after, 0.0), RETRY_AFTER_CAP) * rng.uniform(1.0, 1.1)
+    return rng.uniform(0.0, min(cap, base * 2.0 ** min(tries, 32)))

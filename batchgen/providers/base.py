@@ -1,0 +1,39 @@
+"""The seam between a run and the outside: what a provider of videos must be able to do."""
+
+from collections.abc import Collection, Mapping
+from typing import Protocol
+
+from batchgen.outcomes import FetchOutcome, SubmitOutcome
+
+
+class Provider(Protocol):
+    """A provider of videos. No method raises for what a server or the network does."""
+
+    @property
+    def base_url(self) -> str:
+        """Root of the API, for messages and for judging the addresses it hands out."""
+
+    async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
+        """POST once, never twice, following no redirect.
+
+        Cancelling it leaves the submit in doubt.
+        """
+
+    async def fetch(self, generation_id: str) -> FetchOutcome:
+        """Ask how a generation stands. Cancelling it costs nothing."""
+
+    async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
+        """Look submits up in the provider's request log.
+
+        A submit that is found was taken; one that is not may have been taken all the same.
+
+        Args:
+            client_request_ids: What the submits were sent with.
+            since: Unix seconds; nothing older is looked at.
+
+        Returns:
+            Generation ids by client request id, for those found.
+        """
+
+    async def price(self) -> float | None:
+        """Return what one video costs in US dollars; None where the provider does not say."""

@@ -1,0 +1,77 @@
+"""Which provider a job means, and with which key."""
+
+import os
+import secrets
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from batchgen.errors import ProviderRefused
+from batchgen.job import Job, ProviderSettings
+from batchgen.providers.aimlapi import Secret, connect
+from batchgen.providers.base import Provider
+from batchgen.rundir import RunDirectory
+
+BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
+KEY_NAMES: Final = {
+    "aimlapi": ("AIMLAPI_KEY", "AIML_API_KEY"),
+    "sandbox": ("BATCHGEN_SANDBOX_KEY",),
+}
+"""Where keys are looked for when the job names no place: the documentation's, the client's."""
+
+
+@asynccontextmanager
+async def open_provider(
+    job: Job, directory: RunDirectory, environment: Mapping[str, str] = os.environ
+) -> AsyncIterator[Provider]:
+    """Open the job's provider and close it at the end.
+
+    The kind `sandbox` without a base URL starts a server in this process; it keeps its account in
+    the run directory, so that a run that was killed finds its generations again.
+
+    Raises:
+        ProviderRefused: There is no key, or it cannot be one.
+        UsageError: The sandbox's extra `media` is not installed.
+    """
+    settings = job.provider
+    async with AsyncExitStack() as stack:
+        if settings.kind == "sandbox" and settings.base_url is None:
+            # Only who needs the sandbox pays for importing it.
+            from batchgen.sandbox import SandboxSettings, running  # noqa: PLC0415
+
+            key = Secret(secrets.token_hex(16))
+            sandbox = await stack.enter_async_context(
+                running(SandboxSettings(key=key.value, journal=directory.sandbox_journal))
+            )
+            base_url = sandbox.url
+        else:
+            key = find_key(settings, environment)
+            base_url = settings.base_url or BASE_URLS[settings.kind]
+        yield await stack.enter_async_context(
+            connect(base_url, key, settings.model, job.run.timeout)
+        )
+
+
+def find_key(settings: ProviderSettings, environment: Mapping[str, str]) -> Secret:
+    """Take the key out of the environment.
+
+    Raises:
+        ProviderRefused: There is none, or it holds what no key holds. The text names the variable
+            and never the key.
+    """
+    names = (settings.api_key_env,) if settings.api_key_env else KEY_NAMES[settings.kind]
+    for name in names:
+        key = environment.get(name, "").strip()
+        if not key:
+            continue
+        if not key.isascii() or not key.isprintable() or " " in key:
+            raise ProviderRefused(
+                f"the key in {name} holds a space or a sign that no key has: copy it again"
+            )
+        return Secret(key)
+    if settings.kind == "sandbox":
+        return Secret("sandbox")
+    raise ProviderRefused(
+        f"no key: set {' or '.join(names)} (`export {names[0]}=...`, or a line in .env); "
+        "to rehearse without one: --provider sandbox"
+    )

@@ -1,0 +1,231 @@
+"""The AI/ML API's wire format: bytes of an answer into outcomes, as tolerant as its servers vary.
+
+Pure. Facts: the API's documentation of August 2026 and its published client.
+"""
+
+import json
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from urllib.parse import quote, urlsplit
+
+from batchgen.headers import retry_after
+from batchgen.models import WAN_1_3B
+from batchgen.outcomes import (
+    MESSAGE_CHARACTERS,
+    Accepted,
+    Answered,
+    Completed,
+    FetchOutcome,
+    GenerationFailed,
+    NoVideo,
+    Pending,
+    SubmitOutcome,
+    Unusable,
+)
+from batchgen.terminal import printable
+
+PENDING_WORDS: Final = frozenset(
+    {"waiting", "active", "queued", "generating", "processing", "dreaming"}
+)
+DONE_WORDS: Final = frozenset({"completed", "succeeded", "complete"})
+FAILED_WORDS: Final = frozenset({"error", "failed"})
+QUEUE_WORDS: Final = frozenset({"waiting", "queued"})
+"""Pending words that say the work has not begun."""
+
+MAX_ID_CHARACTERS: Final = 1_000
+MAX_URL_CHARACTERS: Final = 8_000
+_FIRST_FORM: Final = "/v2/generate/video/alibaba/generation"
+_UNIVERSAL_FORM: Final = "/v2/video/generations"
+
+Headers = Mapping[str, str]
+
+
+def path_for(model: str) -> str:
+    """Return the endpoint that takes and answers for a model's generations."""
+    return _FIRST_FORM if model == WAN_1_3B else _UNIVERSAL_FORM
+
+
+def fetch_path(model: str, generation_id: str) -> str:
+    """Return path and query of a fetch; ids hold `:` and `/`, so every sign is encoded."""
+    return f"{path_for(model)}?generation_id={quote(generation_id, safe='')}"
+
+
+def read_submit(status: int, headers: Headers, body: bytes) -> SubmitOutcome:
+    """Read the answer to a submit."""
+    if not 200 <= status < 300:
+        return answered(status, headers, body)
+    content = parse_object(body)
+    for found in (
+        content.get("id"),
+        content.get("generation_id"),
+        # The same id, for a body that was cut or is no JSON.
+        headers.get("x-inference-id"),
+    ):
+        if isinstance(found, str) and _usable_id(found):
+            return Accepted(found)
+    return Unusable(f"HTTP {status} without a generation id")
+
+
+def read_fetch(status: int, headers: Headers, body: bytes) -> FetchOutcome:
+    """Read the answer to a fetch. An unknown or missing status means still pending."""
+    if not 200 <= status < 300:
+        return answered(status, headers, body)
+    content = parse_object(body)
+    if not content:
+        return Unusable(f"HTTP {status} whose body is no JSON object")
+    word = content.get("status")
+    word = word.strip().lower() if isinstance(word, str) else ""
+    if word in DONE_WORDS:
+        return _video(content)
+    if word in FAILED_WORDS:
+        return _failure(content)
+    return Pending(printable(word)[:50], known=word in PENDING_WORDS)
+
+
+def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None]:
+    """Read a page of the request log, newest first.
+
+    Returns:
+        Generation ids by client request id, whether there are more pages, and the time of the
+        page's oldest row in Unix seconds (None where it has none).
+    """
+    content = parse_object(body)
+    rows = content.get("data")
+    found: dict[str, str] = {}
+    oldest: float | None = None
+    for row in rows if isinstance(rows, list) else []:
+        if not isinstance(row, dict):
+            continue
+        sent, given = row.get("client_request_id"), row.get("inference_id")
+        if isinstance(sent, str) and isinstance(given, str) and _usable_id(given):
+            found.setdefault(sent, given)
+        oldest = _unix_seconds(row.get("created")) or oldest
+    pagination = content.get("pagination")
+    more = isinstance(pagination, dict) and pagination.get("has_more") is True
+    return found, more and bool(rows), oldest
+
+
+def read_price(body: bytes, model: str) -> float | None:
+    """Read a model's fixed price in US dollars; None for any other kind of pricing."""
+    content = parse_object(body)
+    listed = content.get("data")
+    for entry in listed if isinstance(listed, list) else [content]:
+        if not isinstance(entry, dict) or entry.get("id", model) != model:
+            continue
+        pricing = entry.get("pricing")
+        if not isinstance(pricing, dict) or pricing.get("kind") != "fixed":
+            continue
+        if str(pricing.get("currency", "USD")).upper() != "USD":
+            continue
+        units = pricing.get("units")
+        unit = units[0] if isinstance(units, list) and len(units) == 1 else units
+        if isinstance(unit, dict):
+            price = _amount(unit.get("price"))
+            per = unit.get("per")
+            # A price per second or per token cannot be told before the video is made.
+            if price is not None and str(per).lower() in _WHOLE_VIDEO:
+                return price
+    return None
+
+
+_WHOLE_VIDEO: Final = frozenset({"video", "generation", "request", "1", "unit"})
+
+
+def answered(status: int, headers: Headers, body: bytes) -> Answered:
+    """Read an answer that is no success."""
+    return Answered(status, _message(body), retry_after(headers.get("retry-after")))
+
+
+def parse_object(body: bytes) -> dict[str, Any]:
+    """Parse a JSON object; anything else, however broken or deep, is an empty one."""
+    try:
+        content = json.loads(body)
+    except (ValueError, RecursionError):
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _usable_id(text: str) -> bool:
+    return 0 < len(text) <= MAX_ID_CHARACTERS and text.isprintable() and text.strip() == text
+
+
+def _video(content: Mapping[str, Any]) -> Completed | NoVideo:
+    video = content.get("video")
+    if isinstance(video, list):
+        video = video[0] if video else None
+    url = video.get("url") if isinstance(video, dict) else None
+    if not isinstance(url, str) or not url:
+        return NoVideo("completed, but no video is named")
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+    except ValueError:
+        usable = False
+    if not usable or len(url) > MAX_URL_CHARACTERS or not url.isprintable():
+        return NoVideo("completed, but the video's address cannot be used")
+    return Completed(url, _cost(content))
+
+
+def _cost(content: Mapping[str, Any]) -> float | None:
+    meta = content.get("meta")
+    usage = meta.get("usage") if isinstance(meta, dict) else None
+    spent = _amount(usage.get("usd_spent")) if isinstance(usage, dict) else None
+    # The charge is booked after the generation completes: a zero is "not yet".
+    return spent or None
+
+
+def _amount(value: object) -> float | None:
+    if isinstance(value, str):
+        try:
+            value = float(value)
+        except ValueError:
+            return None
+    if isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1e6:
+        return float(value)
+    return None
+
+
+def _failure(content: Mapping[str, Any]) -> GenerationFailed:
+    error = content.get("error")
+    if not isinstance(error, dict):
+        said = printable(str(error)) if error else "the provider gave no reason"
+        return GenerationFailed("generation_failed", said[:MESSAGE_CHARACTERS])
+    message = _first_text(error, ("message", "detail", "msg")) or "the provider gave no reason"
+    name = _first_text(error, ("name", "code", "type"))
+    code = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60]
+    return GenerationFailed(code or "generation_failed", message)
+
+
+def _message(body: bytes) -> str:
+    content = parse_object(body)
+    error = content.get("error")
+    for source in (content, error if isinstance(error, dict) else {}):
+        said = _first_text(source, ("message", "detail", "error", "msg"))
+        if said:
+            return said
+    text = body[:2_000].decode("utf-8", "replace").strip()
+    # A page for people says nothing in its first 500 characters.
+    return "" if text.startswith(("<", "{", "[")) else printable(text)[:200]
+
+
+def _first_text(source: Mapping[str, Any], keys: tuple[str, ...]) -> str:
+    for key in keys:
+        value = source.get(key)
+        if isinstance(value, list) and value:
+            first = value[0]
+            value = first.get("msg", first.get("message")) if isinstance(first, dict) else first
+        if isinstance(value, str) and value.strip():
+            return printable(value)[:MESSAGE_CHARACTERS]
+    return ""
+
+
+def _unix_seconds(value: object) -> float | None:
+    if not isinstance(value, str):
+        return None
+    try:
+        when = datetime.fromisoformat(value)
+        return (when if when.tzinfo else when.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, OverflowError):
+        return None

@@ -1,0 +1,192 @@
+"""The manifest: one flat row a task, the same columns in every row, replaced whole.
+
+Reads the ledger a page at a time, so that a million tasks need no more memory than a thousand.
+"""
+
+import csv
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from batchgen import templates
+from batchgen._version import __version__
+from batchgen.job import Job
+from batchgen.ledger import Ledger, Record
+from batchgen.models import Scalar, parameters_of
+from batchgen.rundir import replacing
+from batchgen.task import Status
+
+Cell = Scalar | None
+Row = dict[str, Cell]
+
+_HEAD: Final = ("task_id", "index", "status", "file_name", "prompt", "prompt_id", "prompt_template")
+_TAIL: Final = (
+    "repeat",
+    "model",
+    "provider",
+    "generation_id",
+    "client_request_id",
+    "video_url",
+    "submitted_at",
+    "completed_at",
+    "downloaded_at",
+    "queue_s",
+    "generate_s",
+    "download_s",
+    "polls",
+    "attempts",
+    "error_code",
+    "error_message",
+    "bytes",
+    "sha256",
+    "width",
+    "height",
+    "fps",
+    "duration_s",
+    "cost_usd",
+    "cost_is_estimate",
+    "job_sha256",
+    "batchgen_version",
+)
+_OWN: Final = frozenset({"model", "prompt"})
+_FIRST: Final = ("negative_prompt", "seed", "guidance_scale", "shift", "sampler")
+"""Parameters that come first, in this order; others follow as the model's table has them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The columns of one run's manifest, and what is the same in all its rows.
+
+    Attributes:
+        parameters: Names of the parameters' columns.
+        variables: Names of the variables, without the `var_` of their columns.
+        provider: Kind of the provider.
+        job_sha256: Hash of the job file; None for a job built in code.
+    """
+
+    parameters: tuple[str, ...]
+    variables: tuple[str, ...]
+    provider: str
+    job_sha256: str | None
+
+    @classmethod
+    def of(cls, job: Job, ledger: Ledger) -> "Layout":
+        """Take the columns from the model's table and from what the tasks really have."""
+        sent, variables = ledger.column_names()
+        table = parameters_of(job.provider.model) or {}
+        names = dict.fromkeys((*(n for n in _FIRST if n in table or n in sent), *table, *sent))
+        return cls(
+            parameters=tuple(
+                # A parameter that is called like one of our own columns keeps its name apart.
+                name
+                for name in names
+                if name not in _OWN
+            ),
+            variables=tuple(variables),
+            provider=job.provider.kind,
+            job_sha256=hashlib.sha256(job.source.encode()).hexdigest() if job.source else None,
+        )
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """Return the names of all columns, in order."""
+        return (
+            *_HEAD,
+            *(self._parameter_column(name) for name in self.parameters),
+            *(f"var_{name}" for name in self.variables),
+            *_TAIL,
+        )
+
+    def row(self, record: Record) -> Row:
+        """Make a task's row. Every column is there; what is not known is None."""
+        task = record.task()
+        succeeded = record.status == Status.SUCCEEDED
+        return {
+            "task_id": task.task_id,
+            "index": task.index,
+            "status": Status(record.status).exported,
+            "file_name": record.file_name if succeeded else None,
+            "prompt": task.prompt,
+            "prompt_id": task.prompt_id,
+            "prompt_template": task.prompt_template,
+            **{self._parameter_column(name): task.params.get(name) for name in self.parameters},
+            **{f"var_{name}": task.variables.get(name) for name in self.variables},
+            "repeat": task.repeat,
+            "model": task.params["model"],
+            "provider": self.provider,
+            "generation_id": record.generation_id,
+            "client_request_id": record.client_request_id,
+            "video_url": record.video_url,
+            "submitted_at": _iso(record.submitted_at),
+            "completed_at": _iso(record.completed_at),
+            "downloaded_at": _iso(record.downloaded_at),
+            "queue_s": record.queue_s,
+            "generate_s": record.generate_s,
+            "download_s": record.download_s,
+            "polls": record.polls,
+            "attempts": record.attempts,
+            "error_code": record.error_code,
+            "error_message": record.error_message,
+            "bytes": record.bytes if succeeded else None,
+            "sha256": record.sha256 if succeeded else None,
+            "width": record.width,
+            "height": record.height,
+            "fps": record.fps,
+            "duration_s": record.duration_s,
+            "cost_usd": record.cost_usd,
+            "cost_is_estimate": None
+            if record.cost_is_estimate is None
+            else bool(record.cost_is_estimate),
+            "job_sha256": self.job_sha256,
+            "batchgen_version": __version__,
+        }
+
+    @staticmethod
+    def _parameter_column(name: str) -> str:
+        return f"param_{name}" if name in _HEAD or name in _TAIL else name
+
+
+def manifest_rows(job: Job, ledger: Ledger) -> Iterator[Row]:
+    """Yield the manifest's rows: the job's tasks in order, then those it no longer has."""
+    layout = Layout.of(job, ledger)
+    return (layout.row(record) for record in ledger.records())
+
+
+def write_manifest(job: Job, ledger: Ledger) -> None:
+    """Replace manifest.jsonl, manifest.csv and metadata.jsonl in one pass. Blocks.
+
+    Raises:
+        OSError: They cannot be written; the old ones stay.
+    """
+    layout = Layout.of(job, ledger)
+    folder = ledger.directory.path
+    with ExitStack() as files:
+        lines = files.enter_context(replacing(folder / "manifest.jsonl"))
+        table = csv.writer(files.enter_context(replacing(folder / "manifest.csv")))
+        metadata = files.enter_context(replacing(folder / "metadata.jsonl"))
+        table.writerow(layout.columns)
+        for record in ledger.records():
+            row = layout.row(record)
+            text = json.dumps(row, ensure_ascii=False) + "\n"
+            lines.write(text)
+            table.writerow(_csv_cells(layout.columns, row))
+            if row["file_name"] is not None:
+                metadata.write(text)
+
+
+def _csv_cells(columns: Sequence[str], row: Row) -> Iterator[str]:
+    for column in columns:
+        value = row[column]
+        yield "" if value is None else templates.text(value)
+
+
+def _iso(seconds: float | None) -> str | None:
+    """Write a time as ISO 8601 in UTC, to the millisecond."""
+    if seconds is None:
+        return None
+    text = datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")
+    return text.replace("+00:00", "Z")

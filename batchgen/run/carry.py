@@ -1,0 +1,41 @@
+"""The way of one task, as it reads: submit, wait for completion, download.
+
+The slot is given back when the provider is done, not when the download is.
+"""
+
+from batchgen.ledger import Record
+from batchgen.run.completion import completion
+from batchgen.run.download import adopt_file, download
+from batchgen.run.means import Generation, Means
+from batchgen.run.submit import submit
+from batchgen.task import Status
+
+
+async def carry(means: Means, record: Record) -> None:
+    """Carry a pending task, which holds a slot, as far as it goes.
+
+    Cancelling it leaves every step that was made in the ledger.
+    """
+    try:
+        generation = await submit(means, record)
+        video = await completion(means, record, generation) if generation else None
+    finally:
+        means.traffic.give_slot_back(record.task_id)
+    if generation is not None and video is not None:
+        await download(means, record, generation, video)
+
+
+async def resume(means: Means, record: Record, generation: Generation) -> None:
+    """Go on with a task, which holds a slot, from the id it was given earlier."""
+    try:
+        if record.status == Status.COMPLETED:
+            if await adopt_file(means, record):
+                return
+            # Its address was signed for the run that was cut off.
+            await means.ledger.expired(record.task_id)
+            means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
+        video = await completion(means, record, generation)
+    finally:
+        means.traffic.give_slot_back(record.task_id)
+    if video is not None:
+        await download(means, record, generation, video)

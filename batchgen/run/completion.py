@@ -1,0 +1,179 @@
+"""A generation's completion: asked for at the right times, until there is a video or never one."""
+
+from typing import Final
+
+from batchgen.clock import Clock
+from batchgen.ledger import Record
+from batchgen.outcomes import (
+    Completed,
+    GenerationFailed,
+    NoVideo,
+    Pending,
+    Trouble,
+    describe,
+    failure_code,
+)
+from batchgen.policy import Action, Phase, decide
+from batchgen.polling import next_wait
+from batchgen.run.means import Generation, Means
+from batchgen.task import Cause, Status
+
+UNKNOWN_ID_GRACE: Final = 120.0
+"""Seconds after a submit in which its id may be unknown to the provider."""
+NO_VIDEO_GRACE: Final = 600.0
+"""Seconds for which a completed generation may lack its video."""
+RESUMED_SPREAD: Final = 1.0
+"""Seconds over which the first polls of a resumed run are spread."""
+
+
+async def completion(means: Means, record: Record, generation: Generation) -> Completed | None:
+    """Ask until the video exists, or never will.
+
+    Cancelling it leaves the task in flight; the next run asks again.
+
+    Returns:
+        The video; None where the task has ended without one.
+    """
+    waiting = _Waiting(record, generation, means.clock)
+    while True:
+        await means.clock.sleep(_next_poll(means, waiting))
+        await means.traffic.poll()
+        outcome = await means.provider.fetch(generation.id)
+        waiting.polls += 1
+        match outcome:
+            case Completed():
+                await _completed(means, waiting, outcome)
+                return outcome
+            case GenerationFailed(code=code, message=message):
+                means.tally.good()
+                code = failure_code(f"{code} {message}", code)
+                await _fail(means, waiting, Cause.GENERATION, code, message)
+                return None
+            case Pending(status=word, known=known):
+                means.tally.good()
+                waiting.pending(word)
+                if not known:
+                    means.tally.say_sometimes(f"the unknown status {word!r} is taken for pending")
+            case NoVideo(reason=reason):
+                means.tally.good()
+                if waiting.without_video() > NO_VIDEO_GRACE:
+                    await _fail(means, waiting, Cause.FETCH, "no_video", reason)
+                    return None
+            case trouble:
+                if not await _go_on(means, waiting, trouble):
+                    return None
+        # Judged only behind an answer: after a suspend the first thing is to ask again.
+        if waiting.seconds >= means.settings.timeout.generation:
+            message = f"no video {waiting.seconds:.0f} s after the submit"
+            await means.ledger.timed_out(record.task_id, message, polls=waiting.polls)
+            means.tally.moved(record, Status.IN_FLIGHT, Status.TIMED_OUT, message=message)
+            return None
+
+
+def _next_poll(means: Means, waiting: "_Waiting") -> float:
+    if waiting.asked:
+        return next_wait(means.settings.poll, waiting.seconds, means.rng)
+    if waiting.generation.resumed:
+        # It is likely done by now; a spread keeps a whole night from asking at once.
+        return means.rng.uniform(0.0, RESUMED_SPREAD)
+    return next_wait(means.settings.poll, 0.0, means.rng)
+
+
+async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> None:
+    means.tally.good()
+    queue_s, generate_s = waiting.split()
+    await means.ledger.completed(
+        waiting.record.task_id,
+        # The query holds a signature.
+        video_url=outcome.url.split("?")[0].split("#")[0],
+        at=means.clock.now(),
+        polls=waiting.polls,
+        queue_s=queue_s,
+        generate_s=generate_s,
+        cost_usd=outcome.cost_usd if outcome.cost_usd is not None else means.price,
+        cost_is_estimate=outcome.cost_usd is None,
+    )
+    means.tally.charged(outcome.cost_usd, means.price)
+    means.tally.moved(waiting.record, Status.IN_FLIGHT, Status.COMPLETED)
+
+
+async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
+    """Deal with a poll that was not answered as hoped; return whether to ask again."""
+    said = describe(trouble)
+    match decide(Phase.FETCH, trouble):
+        case Action.RETRY_COUNTED:
+            waiting.faults += 1
+            if waiting.faults >= means.settings.retry.attempts:
+                await _fail(means, waiting, Cause.FETCH, "fetch_refused", said)
+                return False
+        case Action.GRACE if waiting.seconds > UNKNOWN_ID_GRACE:
+            means.tally.say_sometimes(f"the provider does not know an id it gave: {said}")
+            await means.clock.sleep(means.settings.poll.max)
+        case Action.GRACE:
+            pass  # the next poll is soon enough
+        case Action.WAIT:
+            seconds = max(1.0, means.backoff(waiting.troubles, trouble))
+            means.traffic.polls.close(means.clock.monotonic(), seconds)
+        case Action.PAUSE:
+            means.account_trouble(said)
+        case Action.STOP:
+            means.refused(f"the provider does not answer for ids here: {said}")
+            await means.clock.sleep(means.settings.poll.max)
+        case _:
+            means.tally.say_sometimes(f"poll: {said}; trying again")
+            means.check_outage()
+            await means.clock.sleep(means.backoff(waiting.troubles, trouble))
+    waiting.troubles += 1
+    return True
+
+
+async def _fail(means: Means, waiting: "_Waiting", cause: Cause, code: str, message: str) -> None:
+    await means.ledger.failed(
+        waiting.record.task_id, cause, code, message, at=means.clock.now(), polls=waiting.polls
+    )
+    means.failed(waiting.record, Status.IN_FLIGHT, message, free=cause is Cause.GENERATION)
+
+
+class _Waiting:
+    """What the polling of one generation has seen so far."""
+
+    def __init__(self, record: Record, generation: Generation, clock: Clock) -> None:
+        self.record = record
+        self.generation = generation
+        self.polls = record.polls
+        self.faults = 0
+        self.troubles = 0
+        self._earlier_polls = record.polls
+        self._clock = clock
+        # Monotonic from here on: a wall clock that jumps times nothing out.
+        self._began = clock.monotonic() - max(0.0, clock.now() - generation.taken)
+        self._left_queue: float | None = None
+        self._no_video: float | None = None
+
+    @property
+    def asked(self) -> int:
+        """Polls of this run."""
+        return self.polls - self._earlier_polls
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since the submit."""
+        return self._clock.monotonic() - self._began
+
+    def pending(self, word: str) -> None:
+        """Note a pending status, and when it first said that work has begun."""
+        if word not in ("waiting", "queued", "") and self._left_queue is None:
+            self._left_queue = self.seconds
+
+    def without_video(self) -> float:
+        """Note a completed status without a video; return for how many seconds it has been so."""
+        if self._no_video is None:
+            self._no_video = self.seconds
+        return self.seconds - self._no_video
+
+    def split(self) -> tuple[float | None, float | None]:
+        """Return seconds in the queue and seconds generating, as far as polls could see them."""
+        if self.generation.resumed:
+            return None, None
+        queue = self._left_queue if self._left_queue is not None else 0.0
+        return round(queue, 3), round(self.seconds - queue, 3)

@@ -1,0 +1,110 @@
+"""A video's download: fetched, checked, recorded, named, in this order; never made again."""
+
+import hashlib
+from pathlib import Path
+from typing import Final
+
+import anyio.to_thread
+
+from batchgen.ledger import Record
+from batchgen.mp4 import VideoInfo
+from batchgen.outcomes import Completed, Trouble, describe
+from batchgen.policy import Action, Phase, decide
+from batchgen.run.completion import completion
+from batchgen.run.means import Generation, Means
+from batchgen.task import Cause, Status
+from batchgen.transfer import Part, Saved, finish, hash_file
+
+FRESH_URLS: Final = 3
+"""How often one download may ask for a new address of its video."""
+
+
+async def download(means: Means, record: Record, generation: Generation, video: Completed) -> None:
+    """Fetch a video's file until it is whole and under its name, or cannot be had.
+
+    Cancelling it leaves the task completed; the next run fetches it by its id.
+    """
+    part = Part(_part_path(means, generation))
+    began = means.clock.monotonic()
+    faults = fresh = tries = 0
+    async with means.traffic.download():
+        while True:
+            await means.traffic.wait(means.traffic.disk)
+            try:
+                result = await means.transfer.fetch(video.url, part)
+                if isinstance(result, Saved):
+                    await _keep(means, record, part, result, means.clock.monotonic() - began)
+                    return
+            except OSError as error:
+                means.disk_trouble(error)
+                continue
+            action = decide(Phase.DOWNLOAD, result)
+            if action is Action.FRESH_URL and fresh < FRESH_URLS:
+                fresh += 1
+                again = await _fresh_address(means, record, generation)
+                if again is None:
+                    return
+                video = again
+                continue
+            faults += action not in (Action.RETRY, Action.WAIT)
+            if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
+                await _give_up(means, record, result)
+                return
+            means.tally.say_sometimes(f"download: {describe(result)}; trying again")
+            means.check_outage()
+            await means.clock.sleep(means.backoff(tries, result))
+            tries += 1
+
+
+async def adopt_file(means: Means, record: Record) -> bool:
+    """Take a file that got its name just before a crash, if it is the one that was recorded."""
+    path = means.ledger.directory.path / record.file_name
+    found = await anyio.to_thread.run_sync(hash_file, path)
+    if found is None or found != record.sha256:
+        return False
+    await _succeed(means, record, None, VideoInfo())
+    return True
+
+
+def _part_path(means: Means, generation: Generation) -> Path:
+    """Name a part after its generation: a part of another one is never gone on with."""
+    name = hashlib.sha256(generation.id.encode()).hexdigest()[:24]
+    return means.ledger.directory.parts / f"{name}.part"
+
+
+async def _keep(means: Means, record: Record, part: Part, saved: Saved, seconds: float) -> None:
+    """Record a checked file, give it its name, record that.
+
+    After a crash between the last two the next run finds the file by its hash.
+    """
+    await means.ledger.verified(record.task_id, size=saved.size, sha256=saved.sha256)
+    await finish(part.path, means.ledger.directory.path / record.file_name)
+    await _succeed(means, record, seconds, saved.info)
+
+
+async def _succeed(means: Means, record: Record, seconds: float | None, info: VideoInfo) -> None:
+    await means.ledger.succeeded(
+        record.task_id,
+        at=means.clock.now(),
+        download_s=round(seconds, 3) if seconds is not None else None,
+        width=info.width,
+        height=info.height,
+        fps=info.fps,
+        duration_s=info.duration_s,
+    )
+    means.tally.moved(record, Status.COMPLETED, Status.SUCCEEDED)
+
+
+async def _fresh_address(means: Means, record: Record, generation: Generation) -> Completed | None:
+    """Ask for a new address of a video whose own has expired."""
+    await means.ledger.expired(record.task_id)
+    means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
+    return await completion(means, record, generation)
+
+
+async def _give_up(means: Means, record: Record, trouble: Trouble) -> None:
+    said = describe(trouble)
+    await means.ledger.failed(
+        record.task_id, Cause.DOWNLOAD, "download_failed", said, at=means.clock.now()
+    )
+    means.failed(record, Status.COMPLETED, said, free=False)

@@ -1,0 +1,142 @@
+"""What tasks are carried with, and the troubles that are everyone's and not one task's."""
+
+import random
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from batchgen.clock import Clock
+from batchgen.events import Reason
+from batchgen.job import RunSettings
+from batchgen.ledger import Ledger, Record
+from batchgen.outcomes import Answered, Trouble
+from batchgen.policy import backoff
+from batchgen.providers import Provider
+from batchgen.run.stopping import Stopping
+from batchgen.run.tally import Tally
+from batchgen.run.traffic import Traffic
+from batchgen.task import Status
+from batchgen.transfer import Transfer
+
+KEY_PROBE_SECONDS: Final = 180.0
+"""How long a run waits before it tries a refused key or an empty account again."""
+DISK_PROBE_SECONDS: Final = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """The provider's work on a task.
+
+    Attributes:
+        id: The provider's name for it.
+        taken: Wall-clock seconds of the submit.
+        resumed: Whether its submit was not answered in this run.
+    """
+
+    id: str
+    taken: float
+    resumed: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What tasks are carried with.
+
+    Attributes:
+        settings: How the run behaves.
+        ledger: Where every step is kept.
+        provider: Who makes the videos.
+        transfer: What fetches their files.
+        clock: Time.
+        rng: Chance.
+        traffic: The limits.
+        tally: The counts.
+        stopping: Whether the run is ending.
+        price: US dollars reserved for one video; None where nobody knows.
+        doubt: Told of a task whose submit may have been taken: the task, the submit's client
+            request id, Unix seconds.
+    """
+
+    settings: RunSettings
+    ledger: Ledger
+    provider: Provider
+    transfer: Transfer
+    clock: Clock
+    rng: random.Random
+    traffic: Traffic
+    tally: Tally
+    stopping: Stopping
+    price: float | None
+    doubt: Callable[[Record, str, float], None]
+
+    def backoff(self, tries: int, trouble: Trouble) -> float:
+        """Return seconds to wait before the next try."""
+        retry = self.settings.retry
+        return backoff(
+            tries,
+            self.rng,
+            base=retry.backoff_base,
+            cap=retry.backoff_cap,
+            retry_after=trouble.retry_after if isinstance(trouble, Answered) else None,
+        )
+
+    def failed(self, record: Record, before: Status, said: str, *, free: bool) -> None:
+        """Count a failed task; too many in a row drain the run.
+
+        Args:
+            record: The task.
+            before: Its status until now.
+            said: Why.
+            free: Whether the provider charges nothing for it.
+        """
+        self.tally.moved(record, before, Status.FAILED, message=said)
+        if free:
+            self.tally.release(self.price)
+        limit = self.settings.stop_if_failures
+        if limit is not None and self.tally.failures_in_a_row >= limit:
+            self.stopping.drain(
+                Reason.FAILURES, f"{limit} tasks failed in a row, the last one with: {said}"
+            )
+
+    def busy(self, trouble: Trouble) -> None:
+        """Wait as a busy provider asks, and go on with fewer at once."""
+        asked = trouble.retry_after if isinstance(trouble, Answered) else None
+        pause = self.traffic.submits
+        seconds = max(1.0, self.backoff(pause.closings, trouble))
+        limit = self.traffic.busy(asked)
+        if pause.close(self.clock.monotonic(), seconds):
+            self.tally.say_sometimes(f"the provider is busy; going on with {limit} at once")
+
+    def account_trouble(self, said: str) -> None:
+        """Pause for a key or an account; before the first good answer it ends the run."""
+        if not self.tally.welcomed:
+            self.refused(f"the provider refused the key or the account: {said}")
+            return
+        for pause in (self.traffic.submits, self.traffic.polls):
+            pause.close(self.clock.monotonic(), KEY_PROBE_SECONDS)
+        self.tally.say_sometimes(
+            f"the provider refuses the key or the account ({said}); the run waits and tries again "
+            f"every {KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
+        )
+        self.check_outage()
+
+    def refused(self, detail: str) -> None:
+        """End the run for settings that are wrong; finish what is in flight if any good came."""
+        if self.tally.welcomed:
+            self.stopping.drain(Reason.REFUSED, detail)
+        else:
+            self.stopping.leave(Reason.REFUSED, detail)
+
+    def disk_trouble(self, error: OSError) -> None:
+        """Pause the downloads until there is room again."""
+        self.tally.say_sometimes(
+            f"cannot write to {self.ledger.directory.path}: {error.strerror or error}; "
+            f"trying again every {DISK_PROBE_SECONDS:.0f} s"
+        )
+        self.traffic.disk.close(self.clock.monotonic(), DISK_PROBE_SECONDS)
+
+    def check_outage(self) -> None:
+        """End a run that has had no good answer for very long; nothing is lost by it."""
+        silent = self.clock.monotonic() - self.tally.last_good
+        if silent > self.settings.give_up_after:
+            self.stopping.leave(Reason.GAVE_UP, f"no good answer for {silent / 3600:.1f} hours")

@@ -1,0 +1,255 @@
+"""A job's life in its run directory: tasks are taken from the ledger until none is left to do."""
+
+import math
+import random
+from collections.abc import AsyncGenerator, Collection
+from contextlib import aclosing
+from datetime import datetime, timedelta
+from typing import Final
+
+import anyio
+from anyio.abc import TaskGroup
+
+from batchgen.clock import Clock, SystemClock
+from batchgen.errors import UsageError, first_error
+from batchgen.events import Event, Observer, Reason, Summary
+from batchgen.job import Job
+from batchgen.ledger import Ledger, Record
+from batchgen.providers import Provider
+from batchgen.run.carry import carry, resume
+from batchgen.run.doubts import LOOK_UPS, Doubts
+from batchgen.run.means import Generation, Means
+from batchgen.run.stopping import Stopping
+from batchgen.run.tally import Tally
+from batchgen.run.traffic import Traffic
+from batchgen.transfer import Transfer
+
+PAGE: Final = 64
+"""Tasks taken from the ledger at once: only these and those in flight are in memory."""
+BACKLOG: Final = 256
+"""Tasks whose video may wait for its download before no more are submitted."""
+TELL_SECONDS: Final = 0.5
+LOOK_SECONDS: Final = 5.0
+"""How often a run that goes on sees whether a look-up is due."""
+
+
+def _nobody(event: Event) -> None:
+    """Watch nothing."""
+
+
+class Run:
+    """One run of a job. The ledger must hold the job's tasks.
+
+    Args:
+        job: The job.
+        ledger: Its ledger, open.
+        provider: Who makes the videos.
+        transfer: What fetches their files.
+        observer: Is told what happens; must return at once.
+        limit: New tasks to submit, at most; None for all.
+        only: Ids of the pending tasks that may be submitted; None for all.
+        clock: Time.
+        rng: Chance, for jitter only.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        provider: Provider,
+        transfer: Transfer,
+        *,
+        observer: Observer = _nobody,
+        limit: int | None = None,
+        only: Collection[str] | None = None,
+        clock: Clock | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._job = job
+        self._ledger = ledger
+        self._provider = provider
+        self._transfer = transfer
+        self._observer = observer
+        self._limit = limit
+        self._only = only
+        self._clock = clock or SystemClock()
+        self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
+        self._carrying = 0
+        self._dispatching = True
+        self._idle = anyio.Event()
+        self._doubts = Doubts()
+        self.stopping = Stopping()
+
+    async def go(self) -> Summary:
+        """Do what is not done yet.
+
+        Cancelling it leaves the ledger as it stands, which is all the next run needs; `stopping`
+        ends it more kindly.
+
+        Raises:
+            LedgerError: A step could not be made durable.
+            UsageError: The job bounds its cost, and nobody knows what a video costs.
+        """
+        price = self._job.budget.usd_per_video
+        if price is None:
+            price = await self._provider.price()
+        if price is None and self._job.budget.max_usd is not None:
+            raise UsageError(
+                "budget.max_usd is set, but the provider quotes no price for "
+                f"{self._job.provider.model}: set budget.usd_per_video too"
+            )
+        tally = Tally(
+            self._ledger.counts(),
+            self._ledger.committed(),
+            clock=self._clock,
+            observer=self._observer,
+        )
+        means = Means(
+            settings=self._job.run,
+            ledger=self._ledger,
+            provider=self._provider,
+            transfer=self._transfer,
+            clock=self._clock,
+            rng=self._rng,
+            traffic=Traffic(self._job.run, self._clock),
+            tally=tally,
+            stopping=self.stopping,
+            price=price,
+            doubt=self._doubt,
+        )
+        try:
+            async with anyio.create_task_group() as watchers:
+                watchers.start_soon(self._tell, tally)
+                watchers.start_soon(self._watch_deadline)
+                with self.stopping.all_work():
+                    await self._carry_all(means)
+                watchers.cancel_scope.cancel()
+        except BaseExceptionGroup as group:
+            raise first_error(group) from group
+        tally.tell_counts()
+        cost, estimated = self._ledger.cost()
+        return Summary(
+            reason=self.stopping.reason or Reason.DONE,
+            counts=tally.counts,
+            submitted=tally.submitted,
+            cost_usd=cost,
+            cost_is_estimate=estimated,
+            seconds=tally.seconds,
+            detail=self.stopping.detail,
+        )
+
+    async def _carry_all(self, means: Means) -> None:
+        """Carry first what was paid for already, then what is new."""
+        for record in self._ledger.unresolved():
+            if record.client_request_id is not None:
+                # Submits of an earlier run: old enough to be looked up at once.
+                now = self._clock.monotonic()
+                sent = record.client_request_id
+                self._doubts.add(record, sent, record.submitted_at or self._clock.now(), now)
+        async with anyio.create_task_group() as carriers:
+            carriers.start_soon(self._look_up_doubts, means, carriers)
+            for record in self._ledger.under_way():
+                if record.generation_id is not None:
+                    taken = record.submitted_at or self._clock.now()
+                    generation = Generation(record.generation_id, taken, resumed=True)
+                    await self._start(carriers, means, record, generation)
+            with self.stopping.new_work():
+                async with aclosing(self._new_tasks(means)) as new_tasks:
+                    async for record in new_tasks:
+                        await self._start(carriers, means, record)
+            self._dispatching = False
+            self._idle.set()
+
+    async def _start(
+        self,
+        carriers: TaskGroup,
+        means: Means,
+        record: Record,
+        generation: Generation | None = None,
+    ) -> None:
+        """Start a coroutine for a task once there is a slot for it."""
+        while self._carrying >= self._job.run.concurrency + BACKLOG:
+            await self._clock.sleep(TELL_SECONDS)
+        await means.traffic.take_slot(record.task_id)
+        self._carrying += 1
+        carriers.start_soon(self._carried, means, record, generation)
+
+    async def _carried(self, means: Means, record: Record, generation: Generation | None) -> None:
+        try:
+            if generation is None:
+                await carry(means, record)
+            else:
+                await resume(means, record, generation)
+        finally:
+            self._carrying -= 1
+            self._idle.set()
+
+    async def _new_tasks(self, means: Means) -> AsyncGenerator[Record, None]:
+        """Yield pending tasks in order, as far as limit and budget allow."""
+        left = math.inf if self._limit is None else self._limit
+        after = -1
+        while page := await self._ledger.pending(after, PAGE):
+            for record in page:
+                after = record.position
+                if self._only is not None and record.task_id not in self._only:
+                    continue
+                if left < 1:
+                    return
+                if (refusal := self._over_budget(means)) is not None:
+                    self.stopping.drain(Reason.BUDGET, refusal)
+                    return
+                left -= 1
+                means.tally.reserve(means.price)
+                yield record
+
+    def _over_budget(self, means: Means) -> str | None:
+        """Say why the next submit would go past the budget; None where it would not."""
+        budget = self._job.budget
+        if budget.max_tasks is not None and means.tally.committed_tasks >= budget.max_tasks:
+            return f"the budget of {budget.max_tasks} tasks is used up"
+        planned = means.tally.committed_usd + (means.price or 0.0)
+        # A millionth of a dollar of rounding is no overrun.
+        if budget.max_usd is not None and planned > budget.max_usd + 1e-6:
+            return (
+                f"another video would pass the budget of ${budget.max_usd:.2f}: "
+                f"${means.tally.committed_usd:.2f} are spent or reserved"
+            )
+        return None
+
+    def _doubt(self, record: Record, client_request_id: str, at: float) -> None:
+        self._doubts.add(record, client_request_id, at, self._clock.monotonic() + LOOK_UPS[0])
+
+    async def _look_up_doubts(self, means: Means, carriers: TaskGroup) -> None:
+        """Look doubts up while the run lasts, and at least twice each."""
+        while (busy := self._dispatching or self._carrying > 0) or self._doubts.young:
+            if self.stopping.asked and not busy:
+                return
+            for record, generation in await self._doubts.look_up(means):
+                await self._start(carriers, means, record, generation)
+            self._idle = anyio.Event()
+            if self._dispatching or self._carrying:
+                with anyio.move_on_after(LOOK_SECONDS):
+                    await self._idle.wait()
+            elif self._doubts.young:
+                due = self._doubts.next_due() or 0.0
+                means.tally.say_sometimes("looking up submits whose answer was lost")
+                await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
+
+    async def _tell(self, tally: Tally) -> None:
+        while True:
+            tally.tell_counts()
+            await self._clock.sleep(TELL_SECONDS)
+
+    async def _watch_deadline(self) -> None:
+        """Drain the run at `stop_at`, by the local clock on the wall."""
+        if self._job.run.stop_at is None:
+            return
+        hour, minute = self._job.run.stop_at
+        began = datetime.fromtimestamp(self._clock.now()).astimezone()
+        end = began.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        if end <= began:
+            end += timedelta(days=1)
+        while self._clock.now() < end.timestamp():
+            # In slices: a suspended machine's sleep ends late.
+            await self._clock.sleep(min(30.0, max(0.1, end.timestamp() - self._clock.now())))
+        self.stopping.drain(Reason.DEADLINE, f"it is {hour:02}:{minute:02}, as stop_at says")

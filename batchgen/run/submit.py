@@ -1,0 +1,99 @@
+"""A task's submit: intent made durable, POST, outcome made durable. Never repeated unasked."""
+
+import hashlib
+import secrets
+
+from batchgen.ledger import Record
+from batchgen.outcomes import Accepted, NotSent, Trouble, describe, failure_code
+from batchgen.policy import Action, Phase, decide
+from batchgen.run.means import Generation, Means
+from batchgen.task import Cause, Status
+
+
+async def submit(means: Means, record: Record) -> Generation | None:
+    """Submit a task until the provider takes it, refuses it, or nobody can tell.
+
+    When the run drains, a submit that has not left is given up and the task stays pending; one
+    that has left is waited for.
+
+    Returns:
+        The generation; None where there is none to wait for.
+    """
+    generation: Generation | None = None
+    with means.stopping.new_work():
+        generation = await _until_taken(means, record)
+    return generation  # noqa: RET504  # None where the run drained in the block above
+
+
+async def _until_taken(means: Means, record: Record) -> Generation | None:
+    tries = 0
+    while True:
+        async with means.traffic.post():
+            taken = means.clock.now()
+            outcome = await _post(means, record, taken)
+        if isinstance(outcome, Accepted):
+            return Generation(outcome.generation_id, taken)
+        if outcome is None:
+            return None
+        means.check_outage()
+        await means.clock.sleep(means.backoff(tries, outcome))
+        tries += 1
+
+
+async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble | None:
+    """Make one submit, with its intent before it and its outcome behind it.
+
+    Returns:
+        What came of it; None where the task has ended or is held.
+    """
+    body = record.task().body
+    client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
+    outcome: Accepted | Trouble | None = None
+    with means.stopping.posting():
+        await means.ledger.intend(
+            record.task_id,
+            client_request_id=client_request_id,
+            body_sha256=hashlib.sha256(body).hexdigest(),
+            reserved_usd=means.price,
+            at=at,
+        )
+        means.tally.submitted += 1
+        outcome = await means.provider.submit(body, client_request_id)
+        if isinstance(outcome, Accepted):
+            await means.ledger.accepted(record.task_id, outcome.generation_id, at=means.clock.now())
+            means.tally.good()
+            means.traffic.taken()
+            means.tally.moved(record, Status.PENDING, Status.IN_FLIGHT)
+        else:
+            outcome = await _not_accepted(means, record, outcome, client_request_id)
+    return outcome
+
+
+async def _not_accepted(
+    means: Means, record: Record, trouble: Trouble, client_request_id: str
+) -> Trouble | None:
+    """Record a submit that was not taken, or may have been; return it if it is to be repeated."""
+    task_id, now, said = record.task_id, means.clock.now(), describe(trouble)
+    action = decide(Phase.SUBMIT, trouble)
+    if action is Action.HOLD:
+        await means.ledger.in_doubt(task_id, said, at=now)
+        means.tally.moved(record, Status.PENDING, Status.UNRESOLVED, message=said)
+        means.doubt(record, client_request_id, now)
+        return None
+    if action is Action.FAIL:
+        code = failure_code(said, "rejected")
+        await means.ledger.failed(task_id, Cause.SUBMIT, code, said, at=now)
+        means.failed(record, Status.PENDING, said, free=True)
+        return None
+    outcome = "not_sent" if isinstance(trouble, NotSent) else "refused"
+    await means.ledger.not_taken(task_id, outcome, said, at=now)
+    match action:
+        case Action.WAIT:
+            means.busy(trouble)
+        case Action.PAUSE:
+            means.account_trouble(said)
+        case Action.STOP:
+            means.refused(f"the provider does not take submits here: {said}")
+        case _:
+            means.tally.say_sometimes(f"submit: {said}; trying again")
+    return trouble

@@ -1,0 +1,113 @@
+"""What a run keeps count of while it goes on, and tells its watcher."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Final
+
+from batchgen.clock import Clock
+from batchgen.events import Counted, Level, Notice, Observer, TaskMoved
+from batchgen.ledger import Record
+from batchgen.task import Status
+
+SAY_AGAIN_SECONDS: Final = 60.0
+
+
+class Tally:
+    """Counts by status, failures in a row, money, and the time of the last good answer.
+
+    Attributes:
+        submitted: POSTs made in this run.
+        failures_in_a_row: Tasks that failed since one succeeded.
+        committed_usd: US dollars spent or reserved, by this run and those before it.
+        committed_tasks: Submits that were taken or may have been, likewise.
+        last_good: Monotonic seconds of the provider's last good answer, or of the start.
+        welcomed: Whether the provider has taken our key in this run.
+    """
+
+    def __init__(
+        self,
+        counts: Mapping[Status, int],
+        committed: tuple[float, int],
+        *,
+        clock: Clock,
+        observer: Observer,
+    ) -> None:
+        self._counts = Counter(counts)
+        self._clock = clock
+        self._observer = observer
+        self._began = clock.monotonic()
+        self.committed_usd, self.committed_tasks = committed
+        self.submitted = 0
+        self.failures_in_a_row = 0
+        self.last_good = self._began
+        self.welcomed = False
+        self._said: dict[str, float] = {}
+
+    @property
+    def counts(self) -> dict[Status, int]:
+        """Return the job's tasks by status."""
+        return {status: count for status, count in self._counts.items() if count}
+
+    @property
+    def seconds(self) -> float:
+        """Return how long the run has gone on."""
+        return self._clock.monotonic() - self._began
+
+    def good(self) -> None:
+        """Note an answer from the provider that was no refusal."""
+        self.last_good = self._clock.monotonic()
+        self.welcomed = True
+
+    def moved(
+        self, record: Record, before: Status, now: Status, *, message: str | None = None
+    ) -> None:
+        """Note that a task changed its status, and tell the watcher."""
+        if not record.gone:
+            self._counts[before] -= 1
+            self._counts[now] += 1
+        if now is Status.SUCCEEDED:
+            self.failures_in_a_row = 0
+        elif now is Status.FAILED:
+            self.failures_in_a_row += 1
+        done = now is Status.SUCCEEDED
+        task = record.task()
+        self._observer(
+            TaskMoved(
+                task_id=record.task_id,
+                index=record.idx,
+                status=now,
+                prompt=task.prompt,
+                file_name=record.file_name if done else None,
+                message=message,
+            )
+        )
+
+    def reserve(self, price: float | None) -> None:
+        """Count a submit that is about to be made."""
+        self.committed_tasks += 1
+        self.committed_usd += price or 0.0
+
+    def release(self, price: float | None) -> None:
+        """Count back a submit that cost nothing."""
+        self.committed_tasks -= 1
+        self.committed_usd -= price or 0.0
+
+    def charged(self, cost: float | None, price: float | None) -> None:
+        """Put what was booked in place of what was reserved."""
+        if cost is not None:
+            self.committed_usd += cost - (price or 0.0)
+
+    def say(self, message: str, level: Level = Level.INFO) -> None:
+        """Tell the watcher something in a sentence."""
+        self._observer(Notice(message, level))
+
+    def say_sometimes(self, message: str) -> None:
+        """Warn in a sentence, but about the same thing at most once a minute."""
+        now = self._clock.monotonic()
+        if now - self._said.get(message, float("-inf")) >= SAY_AGAIN_SECONDS:
+            self._said[message] = now
+            self.say(message, Level.WARNING)
+
+    def tell_counts(self) -> None:
+        """Tell the watcher how the run stands."""
+        self._observer(Counted(self.counts, self.seconds))

@@ -1,0 +1,79 @@
+"""The limits of a run, put to work: waits here are where a run is slowed down, and only here."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from anyio import CapacityLimiter
+
+from batchgen.clock import Clock
+from batchgen.job import RunSettings
+from batchgen.limits import AdaptiveLimit, Pause, RateLimit
+
+
+class Traffic:
+    """Slots for generations, places for POSTs and downloads, a pace for requests, and pauses.
+
+    Attributes:
+        submits: Closed while nothing may be submitted.
+        polls: Closed while nothing may be asked.
+        disk: Closed while nothing can be written.
+    """
+
+    def __init__(self, settings: RunSettings, clock: Clock) -> None:
+        self._clock = clock
+        self._adaptive = AdaptiveLimit(ceiling=settings.concurrency)
+        self._slots = CapacityLimiter(settings.concurrency)
+        self._posts = CapacityLimiter(settings.submits)
+        self._downloads = CapacityLimiter(settings.downloads)
+        self._rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
+        self.submits = Pause()
+        self.polls = Pause()
+        self.disk = Pause()
+
+    async def take_slot(self, task_id: str) -> None:
+        """Wait for one of the `concurrency` places of generations in flight."""
+        await self._slots.acquire_on_behalf_of(task_id)
+
+    def give_slot_back(self, task_id: str) -> None:
+        """Give the place back: the provider is done with the task."""
+        self._slots.release_on_behalf_of(task_id)
+
+    @asynccontextmanager
+    async def post(self) -> AsyncIterator[None]:
+        """Hold one of the few places for POSTs, once submits are open and the pace allows it."""
+        async with self._posts:
+            await self.wait(self.submits)
+            await self._pace()
+            yield
+
+    @asynccontextmanager
+    async def download(self) -> AsyncIterator[None]:
+        """Hold one of the places for downloads."""
+        async with self._downloads:
+            yield
+
+    async def poll(self) -> None:
+        """Wait until polls are open and the pace allows one."""
+        await self.wait(self.polls)
+        await self._pace()
+
+    async def wait(self, pause: Pause) -> None:
+        """Wait until a pause is over; it may be made longer meanwhile."""
+        while (seconds := pause.wait(self._clock.monotonic())) > 0:
+            await self._clock.sleep(seconds)
+
+    async def _pace(self) -> None:
+        if self._rate is not None and (seconds := self._rate.reserve(self._clock.monotonic())) > 0:
+            await self._clock.sleep(seconds)
+
+    def taken(self) -> None:
+        """A submit was taken: a little more at once may be tried."""
+        self.submits.well()
+        self._adaptive.taken()
+        self._slots.total_tokens = self._adaptive.limit
+
+    def busy(self, retry_after: float | None) -> int:
+        """The provider said it has enough: ask for less at once. Return how many at once now."""
+        self._adaptive.refused(self._clock.monotonic(), retry_after)
+        self._slots.total_tokens = self._adaptive.limit
+        return self._adaptive.limit

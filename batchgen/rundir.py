@@ -1,0 +1,135 @@
+"""The run directory: what lies where in it, who holds it, and how a file in it is replaced."""
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Final
+
+from batchgen.errors import RunDirectoryError, RunLocked
+
+STATE: Final = ".batchgen"
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """A run's directory and the places in it."""
+
+    path: Path
+
+    @property
+    def videos(self) -> Path:
+        """Where finished videos lie."""
+        return self.path / "videos"
+
+    @property
+    def state(self) -> Path:
+        """Hidden, so that a dataset loader sees videos only."""
+        return self.path / STATE
+
+    @property
+    def parts(self) -> Path:
+        """Where files lie that are being fetched."""
+        return self.state / "parts"
+
+    @property
+    def ledger(self) -> Path:
+        """The durable state."""
+        return self.state / "ledger.sqlite"
+
+    @property
+    def settings(self) -> Path:
+        """The job's settings as it last ran."""
+        return self.state / "job.json"
+
+    @property
+    def status(self) -> Path:
+        """Counts for other processes: the ledger itself is open to one only."""
+        return self.state / "status.json"
+
+    @property
+    def sandbox_journal(self) -> Path:
+        """What the sandbox inside this run has taken."""
+        return self.state / "sandbox.jsonl"
+
+    def is_run(self) -> bool:
+        """Tell whether a run has been here."""
+        return self.ledger.is_file()
+
+    def create(self) -> None:
+        """Make the directory and its parts.
+
+        Raises:
+            RunDirectoryError: Something is in the way or may not be written.
+        """
+        try:
+            for folder in (self.path, self.state, self.parts, self.videos):
+                if folder != self.path and folder.is_symlink():
+                    raise RunDirectoryError(
+                        f"{folder} is a symbolic link: it leads out of the run directory"
+                    )
+                folder.mkdir(parents=True, exist_ok=True)
+        except FileExistsError as error:
+            raise RunDirectoryError(f"{error.filename} is in the way: not a directory") from None
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot write to {error.filename}: {error.strerror}; choose another with --output"
+            ) from None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the run directory against other processes.
+
+        The lock is on the directory's own descriptor: it survives a rename, which a lock file does
+        not, and goes with the process however that ends.
+
+        Raises:
+            RunLocked: Another process holds it.
+        """
+        descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunLocked(
+                    f"another batchgen works in {self.path}; "
+                    f"watch it with `batchgen status {self.path}`"
+                ) from None
+            yield
+        finally:
+            os.close(descriptor)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """Write a text file so that readers see the old one or the new one, whole, even after a crash.
+
+    When the block raises, the old file stays.
+    """
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("w", encoding="utf-8", newline="") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+    sync_directory(path.parent)
+
+
+def replace_file(path: Path, write: Callable[[IO[str]], None]) -> None:
+    """Replace a text file by what `write` writes, whole or not at all."""
+    with replacing(path) as file:
+        write(file)
+
+
+def sync_directory(path: Path) -> None:
+    """Make the names in a directory durable."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

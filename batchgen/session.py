@@ -1,0 +1,300 @@
+"""A job and its run directory brought together: ledger, provider, run, and the files it leaves.
+
+The whole of `batchgen run` without the command line.
+"""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Final
+
+import anyio
+import anyio.abc
+import anyio.to_thread
+
+from batchgen import names
+from batchgen.clock import Clock, SystemClock
+from batchgen.errors import first_error
+from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers
+from batchgen.expand import expand, order_key
+from batchgen.job import Job
+from batchgen.ledger import Admission, Ledger
+from batchgen.providers import Provider, open_provider
+from batchgen.report.gallery import write_gallery
+from batchgen.report.log import RunLog
+from batchgen.report.manifest import manifest_rows, write_manifest
+from batchgen.report.status import RUNNING, RunStatus, write_status
+from batchgen.run import Run
+from batchgen.savedjob import save_job
+from batchgen.task import Status
+from batchgen.transfer import open_transfer
+
+PUBLISH_SECONDS: Final = 5.0
+PUBLISH_SHARE: Final = 20
+"""Reports are written so seldom that they take a twentieth of the time, at most."""
+STATUS_SECONDS: Final = 1.0
+
+
+def _nobody(event: Event) -> None:
+    """Watch nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which failed tasks are tried again.
+
+    Attributes:
+        codes: Only those that failed with one of these error codes; all where empty.
+        alone: Whether these are all that is done: no task that is new is submitted.
+    """
+
+    codes: tuple[str, ...] = ()
+    alone: bool = False
+
+
+class Session:
+    """One run of a job in its directory. Made by `open_session`.
+
+    Attributes:
+        job: The job.
+        admission: What the job brought to the ledger; None where it only tries again.
+        run: The run, whose `stopping` ends it.
+    """
+
+    def __init__(
+        self,
+        job: Job,
+        ledger: Ledger,
+        admission: Admission | None,
+        run: Run,
+        watchers: Watchers,
+        clock: Clock,
+    ) -> None:
+        self.job = job
+        self.admission = admission
+        self.run = run
+        self._ledger = ledger
+        self._clock = clock
+        self._started_at = clock.now()
+        self._counted = Counted(ledger.counts(), 0.0)
+        self._done_before = self._counted.counts.get(Status.SUCCEEDED, 0)
+        self._watchers = watchers
+        watchers.add(self._remember)
+
+    def _remember(self, event: Event) -> None:
+        if isinstance(event, Counted):
+            self._counted = event
+
+    async def go(self) -> Summary:
+        """Run, and leave manifest, page and status as they are at the end, whatever that was.
+
+        Raises:
+            BatchgenError: The run could not go on.
+        """
+        state, detail = "failed", ""
+        try:
+            async with anyio.create_task_group() as background:
+                background.start_soon(self._publish_status)
+                background.start_soon(self._publish_reports)
+                try:
+                    summary = await self.run.go()
+                finally:
+                    background.cancel_scope.cancel()
+            state, detail = summary.reason.value, summary.detail
+        except BaseExceptionGroup as group:
+            raise first_error(group) from group
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(self._write_reports)
+                await anyio.to_thread.run_sync(self._write_status, state, detail)
+        return summary
+
+    async def _publish_status(self) -> None:
+        while True:
+            await anyio.to_thread.run_sync(self._write_status, RUNNING, "")
+            await self._clock.sleep(STATUS_SECONDS)
+
+    async def _publish_reports(self) -> None:
+        while True:
+            began = self._clock.monotonic()
+            await anyio.to_thread.run_sync(self._write_reports)
+            took = self._clock.monotonic() - began
+            await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
+
+    def _write_status(self, state: str, detail: str) -> None:
+        cost, _ = self._ledger.cost()
+        counts = {status.value: count for status, count in self._counted.counts.items()}
+        status = RunStatus(
+            state=state,
+            counts=counts,
+            total=sum(counts.values()),
+            started_at=self._started_at,
+            updated_at=self._clock.now(),
+            seconds=self._counted.seconds,
+            done_before=self._done_before,
+            cost_usd=cost,
+            detail=detail,
+        )
+        self._try_writing(lambda: write_status(self._ledger.directory, status))
+
+    def _write_reports(self) -> None:
+        self._try_writing(lambda: write_reports(self.job, self._ledger))
+
+    def _try_writing(self, write: Callable[[], None]) -> None:
+        """Write a report; a full disk must not end a run whose ledger still holds."""
+        try:
+            write()
+        except OSError as error:
+            self._watchers(
+                Notice(f"a report could not be written: {error.strerror or error}", Level.WARNING)
+            )
+
+
+def write_reports(job: Job, ledger: Ledger) -> None:
+    """Replace the manifest and the page. Blocks.
+
+    Raises:
+        OSError: They cannot be written; the old ones stay.
+    """
+    write_manifest(job, ledger)
+    write_gallery(
+        ledger.directory.path / "index.html",
+        manifest_rows(job, ledger),
+        title=job.name,
+        axes=[axis.name for axis in (*job.matrix, *job.zip)],
+        subtitle=f"{job.provider.model} at {job.provider.kind}",
+    )
+
+
+@asynccontextmanager
+async def open_session(
+    job: Job,
+    *,
+    observer: Observer = _nobody,
+    limit: int | None = None,
+    again: Again | None = None,
+    clock: Clock | None = None,
+) -> AsyncIterator[Session]:
+    """Open everything a run of the job needs, and close it at the end.
+
+    Args:
+        job: The job.
+        observer: Is told what happens; must return at once.
+        limit: New tasks to submit, at most; None for all.
+        again: Which failed tasks are tried again; None for none.
+        clock: Time.
+
+    Raises:
+        RunDirectoryError: The run directory cannot be used.
+        RunLocked: Another process works in it.
+        ProviderRefused: There is no key.
+        UsageError: An extra is missing.
+    """
+    clock = clock or SystemClock()
+    async with AsyncExitStack() as stack:
+        ledger = stack.enter_context(Ledger.open(job.output.dir))
+        ledger.bind(job.provider.kind)
+        provider: Provider = await stack.enter_async_context(open_provider(job, ledger.directory))
+        transfer = await stack.enter_async_context(
+            open_transfer(base_url=provider.base_url, seconds=job.run.timeout.download)
+        )
+        admission = None
+        if again is None or not again.alone:
+            save_job(ledger.directory, job)
+            admission = await anyio.to_thread.run_sync(admit, job, ledger)
+        ledger.recover()
+        ledger.resume_paid(again.codes if again is not None else ())
+        retried = ledger.retry(again.codes) if again is not None else []
+        log = stack.enter_context(RunLog(ledger.directory.path / "run.log", clock.now))
+        watchers = Watchers(log, observer)
+        run = Run(
+            job,
+            ledger,
+            provider,
+            transfer,
+            observer=watchers,
+            limit=limit,
+            only=frozenset(retried) if again is not None and again.alone else None,
+            clock=clock,
+        )
+        yield Session(job, ledger, admission, run, watchers, clock)
+
+
+def admit(job: Job, ledger: Ledger) -> Admission:
+    """Bring a job's tasks to its ledger. Blocks.
+
+    Raises:
+        LedgerError: The ledger cannot be written.
+    """
+    prompts = len(job.prompts) + sum("prompt" in row for row in job.include)
+    return ledger.admit(
+        (
+            task,
+            order_key(job.run.order, task, prompts),
+            names.stem(job.output.name, task, job.name),
+        )
+        for task in expand(job)
+    )
+
+
+async def run_job(
+    job: Job, *, observer: Observer = _nobody, limit: int | None = None, again: Again | None = None
+) -> Summary:
+    """Do what a job asks and is not done yet; return how it ended.
+
+    Cancelling it leaves the ledger as it stands: the next call goes on from there.
+
+    Args:
+        job: The job.
+        observer: Is told what happens; must return at once.
+        limit: New tasks to submit, at most; None for all.
+        again: Which failed tasks are tried again; None for none.
+
+    Raises:
+        BatchgenError: The run could not begin, or could not go on.
+    """
+    async with open_session(job, observer=observer, limit=limit, again=again) as session:
+        return await session.go()
+
+
+class Events:
+    """A run's events, to be iterated over while it goes on.
+
+    Attributes:
+        summary: How the run ended; there once the iteration is over.
+    """
+
+    def __init__(self, events: anyio.abc.ObjectReceiveStream[Event]) -> None:
+        self._events = events
+        self.summary: Summary | None = None
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events.__aiter__()
+
+
+@asynccontextmanager
+async def watch_job(
+    job: Job, *, limit: int | None = None, again: Again | None = None
+) -> AsyncIterator[Events]:
+    """Run a job in the background of the block and iterate over its events.
+
+    Leaving the block early drops what is in flight; the ledger knows it, the next run goes on.
+
+    Raises:
+        BatchgenError: The run could not begin, or could not go on.
+    """
+    send, receive = anyio.create_memory_object_stream[Event](max_buffer_size=float("inf"))
+    events = Events(receive)
+
+    async def work() -> None:
+        with send:
+            events.summary = await run_job(job, observer=send.send_nowait, limit=limit, again=again)
+
+    try:
+        async with anyio.create_task_group() as background:
+            with receive:
+                background.start_soon(work)
+                yield events
+                background.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group

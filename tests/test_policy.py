@@ -1,0 +1,177 @@
+"""What is done about each trouble in each phase, and how long is waited."""
+
+import random
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from batchgen import policy
+from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
+from batchgen.policy import RETRY_AFTER_CAP, Action, Phase, backoff, decide
+
+STATUSES = range(100, 600)
+PHASES = (Phase.SUBMIT, Phase.FETCH, Phase.DOWNLOAD)
+_NAMED = {
+    "headers never sent": [NotSent("DNS")],
+    "reset, timeout": [Interrupted("reset")],
+    "2xx, unusable body": [Unusable("no id")],
+    "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
+    "52x": [Answered(status) for status in range(520, 530)],
+    "3xx": [Answered(status) for status in range(300, 400)],
+}
+
+
+def _table() -> list[tuple[str, list[Action]]]:
+    rows = re.findall(
+        r"^    (\S.*?)\s+([A-Z_]+) +([A-Z_]+) +([A-Z_]+)$", policy.__doc__ or "", re.MULTILINE
+    )
+    return [(name, [Action[word] for word in actions]) for name, *actions in rows]
+
+
+def _troubles(name: str) -> list[Trouble]:
+    """Return what a line of the table is about."""
+    if name in _NAMED:
+        return list(_NAMED[name])
+    if not name.startswith("other"):
+        return [Answered(int(status)) for status in name.split()]
+    said = {
+        trouble.status
+        for row, _ in _table()
+        if not row.startswith("other")
+        for trouble in _troubles(row)
+        if isinstance(trouble, Answered)
+    }
+    others = range(400, 500) if name == "other 4xx" else [*range(100, 300), *range(500, 600)]
+    return [Answered(status) for status in others if status not in said]
+
+
+def test_the_table_of_the_module_s_text_is_whole() -> None:
+    assert [name for name, _ in _table()] == [
+        "headers never sent",
+        "reset, timeout",
+        "2xx, unusable body",
+        "400 422",
+        "400, account",
+        "401",
+        "402 403",
+        "404",
+        "410",
+        "408 425 500 502 504",
+        "52x",
+        "413 414 431",
+        "429 503",
+        "3xx",
+        "other 4xx",
+        "other",
+    ]
+    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 3 + 2
+
+
+@pytest.mark.parametrize(("name", "actions"), _table())
+def test_every_line_of_the_table_is_what_is_done(name: str, actions: list[Action]) -> None:
+    for trouble in _troubles(name):
+        assert [decide(phase, trouble) for phase in PHASES] == actions, trouble
+
+
+@pytest.mark.parametrize("phase", PHASES)
+def test_every_status_has_an_action(phase: Phase) -> None:
+    assert {decide(phase, Answered(status)) for status in STATUSES} <= set(Action)
+
+
+def test_a_submit_that_may_have_been_taken_is_never_repeated_unasked() -> None:
+    repeated = {
+        status
+        for status in STATUSES
+        if decide(Phase.SUBMIT, Answered(status))
+        in (Action.RETRY, Action.RETRY_COUNTED, Action.WAIT, Action.FRESH_URL, Action.GRACE)
+    }
+    assert repeated == {429, 503}  # documented: nothing was taken
+    assert decide(Phase.SUBMIT, Interrupted("timeout")) is Action.HOLD
+    assert decide(Phase.SUBMIT, Unusable("cut")) is Action.HOLD
+    assert decide(Phase.SUBMIT, NotSent("refused")) is Action.RETRY
+
+
+@given(st.sampled_from(STATUSES), st.text(), st.none() | st.floats(0, 10**9))
+def test_no_words_of_a_server_make_a_submit_repeat(
+    status: int, message: str, retry_after: float | None
+) -> None:
+    action = decide(Phase.SUBMIT, Answered(status, message, retry_after))
+    assert action is not Action.RETRY
+    assert (action is Action.WAIT) == (status in (429, 503))
+
+
+def test_an_answer_5xx_to_a_submit_is_held_unless_it_says_busy() -> None:
+    held = {
+        status
+        for status in range(500, 600)
+        if decide(Phase.SUBMIT, Answered(status)) is Action.HOLD
+    }
+    assert held == set(range(500, 600)) - {503}
+
+
+def test_a_fetch_never_fails_a_task_at_once() -> None:
+    for status in STATUSES:
+        assert decide(Phase.FETCH, Answered(status)) not in (Action.FAIL, Action.HOLD)
+
+
+def test_a_download_is_never_held_and_never_stops_the_run() -> None:
+    for status in STATUSES:
+        action = decide(Phase.DOWNLOAD, Answered(status))
+        assert action not in (Action.HOLD, Action.STOP, Action.PAUSE, Action.GRACE)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "Insufficient balance",
+        "you are out of credits",
+        "Billing hard limit",
+        "invalid API key",
+        "quota exceeded",
+        "payment required",
+    ],
+)
+@pytest.mark.parametrize("status", [400, 422])
+def test_a_400_about_the_account_pauses_the_run_and_fails_no_task(
+    status: int, message: str
+) -> None:
+    assert decide(Phase.SUBMIT, Answered(status, message)) is Action.PAUSE
+
+
+@pytest.mark.parametrize(
+    "message", ["", "prompt is too long", "seed must be an integer", "discredited", "keyframes"]
+)
+def test_a_400_about_the_task_fails_the_task(message: str) -> None:
+    assert decide(Phase.SUBMIT, Answered(400, message)) is Action.FAIL
+
+
+@given(
+    st.integers(0, 10**6),
+    st.integers(),
+    st.floats(0.001, 100),
+    st.floats(0.001, 1000),
+)
+def test_a_backoff_is_within_its_bounds(tries: int, seed: int, base: float, cap: float) -> None:
+    wait = backoff(tries, random.Random(seed), base=base, cap=cap)
+    assert 0 <= wait <= cap
+    assert wait <= base * 2.0 ** min(tries, 32)
+
+
+@given(st.integers(), st.floats(-1e9, 1e12))
+def test_a_server_s_wish_is_honoured_with_a_tenth_on_top_up_to_the_cap(
+    seed: int, asked: float
+) -> None:
+    wait = backoff(0, random.Random(seed), base=1, cap=60, retry_after=asked)
+    honoured = min(max(asked, 0.0), RETRY_AFTER_CAP)
+    assert honoured <= wait <= honoured * 1.1
+
+
+def test_backoffs_double_on_average_until_the_cap() -> None:
+    rng = random.Random(1)
+    means = [
+        sum(backoff(tries, rng, base=1, cap=60) for _ in range(4000)) / 4000 for tries in range(9)
+    ]
+    wanted = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
+    assert means == pytest.approx(wanted, rel=0.1)

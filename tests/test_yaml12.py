@@ -1,0 +1,381 @@
+"""YAML 1.2 core with places: what scalars mean, what is refused, and that nothing gets past it."""
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from batchgen.errors import JobFileError, Place, Problem
+from batchgen.jobfile import yaml12
+from batchgen.jobfile.yaml12 import MAX_DEPTH, Node, Source, decode, read, resolve
+
+
+def bare(text: str) -> Any:
+    return read(Source("job.yaml", text)).bare()
+
+
+def problems(text: str) -> tuple[Problem, ...]:
+    with pytest.raises(JobFileError) as caught:
+        read(Source("job.yaml", text))
+    return caught.value.problems
+
+
+@pytest.mark.parametrize(
+    ("written", "value"),
+    [
+        ("16:9", "16:9"),
+        ("12:30:45", "12:30:45"),
+        ("no", "no"),
+        ("on", "on"),
+        ("yes", "yes"),
+        ("off", "off"),
+        ("y", "y"),
+        ("010", 10),
+        ("0o17", 15),
+        ("0o8", "0o8"),
+        ("0x1F", 31),
+        ("0b11", "0b11"),
+        ("1_000", "1_000"),
+        ("1e3", 1000.0),
+        ("1E-3", 0.001),
+        ("-.5", -0.5),
+        ("5.", 5.0),
+        (".", "."),
+        ("-", "-"),
+        ("+", "+"),
+        ("1.2.3", "1.2.3"),
+        ("+12", 12),
+        ("-0", 0),
+        ("~", None),
+        ("null", None),
+        ("Null", None),
+        ("nuLL", "nuLL"),
+        ("", None),
+        ("true", True),
+        ("TRUE", True),
+        ("tRUE", "tRUE"),
+        ("false", False),
+        (".inf", math.inf),
+        ("+.INF", math.inf),
+        ("-.Inf", -math.inf),
+        ("inf", "inf"),
+        ("nan", "nan"),
+        ("2024-01-01", "2024-01-01"),
+        ("1-4", "1-4"),
+        ("3-9 (+2)", "3-9 (+2)"),
+        ("٣", "٣"),
+        ("<<", "<<"),
+        ("=", "="),
+    ],
+)
+def test_scalars_mean_what_yaml_1_2_core_says(written: str, value: object) -> None:
+    resolved = resolve(written)
+    assert resolved == value
+    assert type(resolved) is type(value)
+
+
+def test_not_a_number_is_a_number() -> None:
+    resolved = resolve(".nan")
+    assert isinstance(resolved, float)
+    assert math.isnan(resolved)
+
+
+@pytest.mark.parametrize("written", ["no", "010", "true", "~", "1e3", ".inf", ""])
+@pytest.mark.parametrize("quote", ["'", '"'])
+def test_a_quoted_scalar_is_text(written: str, quote: str) -> None:
+    assert bare(f"k: {quote}{written}{quote}") == {"k": written}
+
+
+def test_a_ratio_is_text_in_block_and_in_flow() -> None:
+    assert bare("a: 16:9\nb: {c: 16:9, d: [9:16]}") == {
+        "a": "16:9",
+        "b": {"c": "16:9", "d": ["9:16"]},
+    }
+
+
+def test_keys_stay_text_whatever_they_look_like() -> None:
+    assert bare("on: 1\n1: a\ntrue: b\n~: c\n'': d") == {
+        "on": 1,
+        "1": "a",
+        "true": "b",
+        "~": "c",
+        "": "d",
+    }
+
+
+# Raw, DEL is no YAML; beyond 16 bits JSON writes two escapes where YAML writes one.
+_JSON_TEXT = st.text(st.characters(max_codepoint=0xD7FF, exclude_characters="\x7f"), max_size=20)
+
+
+@given(
+    st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers(-(10**20), 10**20)
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | _JSON_TEXT,
+        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_JSON_TEXT, inner, max_size=4),
+        max_leaves=12,
+    )
+)
+@settings(max_examples=150, deadline=None)
+def test_what_json_can_hold_is_read_as_it_is(value: object) -> None:
+    assert bare(json.dumps(value)) == value
+
+
+@given(st.text())
+@example("\x00")
+@example("a: \ud800")
+@example("\ufeffa: 1")
+@example("a: \ufeff1")
+@example("a\r\nb\r\n")
+@example("\t- a")
+@example("a: 1\n---\nb: 2")
+@example("%YAML 3.7\n---\na")
+@example("a: &x [*x]")
+@example("? [a]\n: b")
+@example("? {a: b}\n: c")
+@example("*a : b")
+@example("!!python/object/apply:os.system [ls]")
+@example("a: !!binary aGk=")
+@example('a: "\\ud800"')
+@example("- \x85 - \u2028")
+@settings(max_examples=400, deadline=None)
+def test_any_text_gives_a_node_or_a_job_file_error(text: str) -> None:
+    try:
+        node = read(Source("job.yaml", text))
+    except JobFileError as error:
+        assert error.problems
+        assert all(problem.message for problem in error.problems)
+        assert str(error)
+    else:
+        assert isinstance(node, Node)
+        node.bare()
+
+
+_YAMLISH = st.text(alphabet="ab:-?,[]{}&*!|>'\"%@`# \n\t0~.<", max_size=60)
+
+
+@given(_YAMLISH)
+@settings(max_examples=600, deadline=None)
+def test_any_text_of_yaml_signs_gives_a_node_or_a_job_file_error(text: str) -> None:
+    try:
+        read(Source("job.yaml", text)).bare()
+    except JobFileError as error:
+        lines = max(1, text.count("\n") + 1)
+        assert all(0 <= problem.place.line <= lines + 1 for problem in error.problems)
+
+
+@given(st.binary())
+@settings(max_examples=200, deadline=None)
+def test_any_bytes_decode_or_give_a_job_file_error(raw: bytes) -> None:
+    try:
+        source = decode("job.yaml", raw)
+    except JobFileError as error:
+        assert "is not UTF-8 text here" in str(error)
+    else:
+        assert source.text.encode() in (raw, raw.removeprefix(b"\xef\xbb\xbf"))
+
+
+@given(_YAMLISH)
+@settings(max_examples=300, deadline=None)
+def test_nothing_is_read_that_pyyaml_itself_cannot_parse(text: str) -> None:
+    try:
+        node = read(Source("job.yaml", text))
+    except JobFileError:
+        return
+    events = list(yaml.parse(text, Loader=yaml.CSafeLoader))
+    assert (node.value is None) or len(events) > 2
+
+
+@pytest.mark.parametrize("opening", ["[", "{a: ", "- ", "? ", "[{a: "])
+def test_a_hundred_thousand_levels_are_refused_at_the_bound(opening: str) -> None:
+    (problem,) = problems(opening * 100_000)
+    assert problem.message in (
+        f"nested more than {MAX_DEPTH} deep",
+        "a list or mapping cannot be a key",
+    )
+    assert problem.source == ""
+
+
+def test_the_deepest_nesting_allowed_is_read() -> None:
+    text = "[" * MAX_DEPTH + "]" * MAX_DEPTH
+    node = bare(text)
+    for _ in range(MAX_DEPTH - 1):
+        (node,) = node
+    assert node == []
+
+
+def test_aliases_cannot_nest_deeper_than_brackets() -> None:
+    levels = ["- &a0 x"]
+    levels += [f"- &a{n} [[[[*a{n - 1}]]]]" for n in range(1, 40)]
+    (problem,) = problems("\n".join(levels))
+    assert problem.message == f"nested more than {MAX_DEPTH} deep"
+
+
+def test_an_alias_bomb_is_refused() -> None:
+    laughs = ["- &a0 [x, x, x, x, x, x, x, x, x, x]"]
+    laughs += [f"- &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]" for n in range(1, 10)]
+    (problem,) = problems("\n".join(laughs))
+    assert problem.message == "aliases repeat more than 100,000 values"
+
+
+def test_an_alias_repeats_its_anchor() -> None:
+    assert bare("a: &x {seed: 1}\nb: *x\nc: [*x]") == {
+        "a": {"seed": 1},
+        "b": {"seed": 1},
+        "c": [{"seed": 1}],
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("a: *x", "the alias *x has no anchor before it"),
+        ("a: &x [*x]", "the alias *x has no anchor before it"),
+        ("- &x a\n- {*x : b}", "an alias cannot be a key"),
+        ("? [a]\n: b", "a list or mapping cannot be a key"),
+        ("a: 1\n---\nb: 2", "a second document begins here; a job file is one document"),
+        ("a: 1\na: 2", "'a' is written twice, first in line 1"),
+        ("a: !x 5", "the tag !x is not read"),
+        ("a: !!int 5", "the tag tag:yaml.org,2002:int is not read"),
+        ("a: !!python/object/apply:os.system [ls]", "is not read"),
+        ("a: b: c", "mapping values are not allowed"),
+        ("a: [1", "did not find expected ',' or ']'"),
+        ("a: 'x", "this quote is not closed"),
+        ("\ta: 1", "found character that cannot start any token"),
+    ],
+)
+def test_what_a_job_file_cannot_be_is_said(text: str, message: str) -> None:
+    (problem,) = problems(text)
+    assert message in problem.message
+    assert problem.place.line
+
+
+def test_every_repeated_key_and_tag_is_found_at_once() -> None:
+    found = problems("a: 1\na: 2\nb: !x 1\nb: 2\n")
+    assert [(problem.place.line, problem.place.column) for problem in found] == [
+        (2, 1),
+        (3, 4),
+        (4, 1),
+    ]
+
+
+def test_a_key_repeated_in_another_mapping_is_no_mistake() -> None:
+    assert bare("- {a: 1}\n- {a: 2}") == [{"a": 1}, {"a": 2}]
+
+
+def test_a_control_character_is_named_with_line_and_column() -> None:
+    (problem,) = problems("ä: 1\nbö: x\x07y\n")
+    assert problem.place == Place("job.yaml", 2, 6)
+    assert "U+0007" in problem.message
+
+
+def test_a_lone_surrogate_is_named_with_line_and_column() -> None:
+    (problem,) = problems("a: 1\nb: \ud800")
+    assert problem.place == Place("job.yaml", 2, 4)
+    assert "U+D800" in problem.message
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-32", "latin-1", "cp1252"])
+def test_a_file_in_another_encoding_says_how_to_save_it(encoding: str) -> None:
+    raw = "prompts: [ein Fuchs läuft über Schnee]".encode(encoding)
+    with pytest.raises(JobFileError, match="save the file as UTF-8") as caught:
+        decode("job.yaml", raw)
+    assert caught.value.problems[0].place.line == 1
+
+
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+def test_utf_16_without_a_mark_says_how_to_save_it(encoding: str) -> None:
+    source = decode("job.yaml", "prompts: [A fox]".encode(encoding))
+    with pytest.raises(JobFileError, match="save the file as UTF-8"):
+        read(source)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_text() -> None:
+    assert read(decode("job.yaml", b"\xef\xbb\xbfa: 1")).bare() == {"a": 1}
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
+def test_every_line_ending_gives_the_same_values_and_places(ending: str) -> None:
+    node = read(Source("job.yaml", ending.join(["a: 1", "b: no", "c:", "  - x y", ""])))
+    assert node.bare() == {"a": 1, "b": "no", "c": ["x y"]}
+    item = node.value["c"].value[0]
+    assert (item.place.line, item.place.column) == (4, 5)
+    assert (item.last, item.end) == (4, 8)
+
+
+def test_a_file_past_the_bound_is_refused_before_it_is_parsed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(yaml12, "MAX_BYTES", 2**20)
+    with pytest.raises(JobFileError, match=r"larger than 1 MiB(.|\n)*\.txt file"):
+        decode("job.yaml", b"a" * (2**20 + 1))
+
+
+def test_an_empty_file_is_nothing() -> None:
+    assert bare("") is None
+    assert bare("# only a comment\n") is None
+
+
+def test_the_python_parser_reads_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(yaml12, "_LOADER", yaml.SafeLoader)
+    text = Path(__file__).parents[1].joinpath("jobs", "seed-guidance-grid.yaml").read_text("utf-8")
+    assert bare(text)["matrix"]["guidance_scale"] == "3-9 (+2)"
+    (problem,) = problems("[" * 500)
+    assert problem.message == f"nested more than {MAX_DEPTH} deep"
+
+
+def test_every_value_knows_where_it_stands() -> None:
+    node = read(Source("job.yaml", "a: 1\nb:\n  - x\n  - {c: 'yy'}\n"))
+    inner = node.value["b"].value[1]
+    assert node.keys["b"] == Place("job.yaml", 2, 1)
+    assert inner.keys["c"] == Place("job.yaml", 4, 6)
+    assert inner.value["c"].place == Place("job.yaml", 4, 9)
+    assert inner.value["c"].width == 4
+    assert not inner.value["c"].plain
+    assert node.value["a"].plain
+
+
+def test_a_value_of_several_lines_is_meant_to_the_end_of_its_first() -> None:
+    source = Source("job.yaml", "a:\n  x y\n  z\n")
+    node = read(source).value["a"]
+    drawn = str(source.problem(node.place, "wrong", width=node.width))
+    assert drawn.splitlines()[-1] == "    |   ^^^"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "provider: {api_key: CANARY}",
+        "api_key: CANARY",
+        '"api-key": CANARY',
+        "- token: CANARY",
+        "{a: b, secret: CANARY}",
+        "provider: {api_key_env: c0ffee-CANARY}",
+        "provider: {api_key_env: canary, x: y}",
+        "x: Bearer CANARY",
+        "x: sk-CANARY",
+        "base_url: https://user:CANARY@host",
+    ],
+)
+def test_a_line_that_may_hold_a_secret_is_never_shown(line: str) -> None:
+    source = Source("job.yaml", line)
+    assert source.problem(Place("job.yaml", 1, 1), "wrong").source == ""
+
+
+@pytest.mark.parametrize(
+    "line", ["- Lock and key: macro", "provider: {api_key_env: AIMLAPI_KEY, kindd: x}", "keys: 1"]
+)
+def test_an_innocent_line_is_shown(line: str) -> None:
+    assert Source("job.yaml", line).problem(Place("job.yaml", 1, 1), "wrong").source == line
+
+
+def test_a_very_long_line_is_not_shown() -> None:
+    source = Source("job.yaml", "a" * 200)
+    assert source.problem(Place("job.yaml", 1, 1), "wrong").source == ""
