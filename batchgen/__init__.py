@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from batchgen.events import Counted, Event, Level, Notice, Reason, Summary, TaskMoved
-    from batchgen.expand import count, expand
+    from batchgen.expansion import count, expand
     from batchgen.job import (
         Axis,
         Budget,
@@ -59,7 +59,7 @@ _HOME = {
     "batchgen.events": (
         "Counted", "Event", "Level", "Notice", "Reason", "Summary", "TaskMoved",
     ),
-    "batchgen.expand": ("count", "expand"),
+    "batchgen.expansion": ("count", "expand"),
     "batchgen.job": (
         "Axis", "Budget", "Derived", "Job", "Order", "Output", "Prompt", "ProviderSettings",
         "RunSettings",

@@ -45,7 +45,9 @@ class Display(Protocol):
         """Leave the terminal as it was."""
 
 
-def choose(kind: Kind, *, verbose: bool = False, environment: Mapping[str, str] = os.environ) -> Display:
+def choose(
+    kind: Kind, *, verbose: bool = False, environment: Mapping[str, str] = os.environ
+) -> Display:
     """Return the display for this terminal: a pipe, CI, NO_COLOR and TERM=dumb get plain lines."""
     if kind is Kind.AUTO:
         plain = (

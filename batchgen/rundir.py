@@ -78,6 +78,14 @@ class RunDirectory:
                 f"cannot write to {error.filename}: {error.strerror}; choose another with --output"
             ) from None
 
+    def is_held(self) -> bool:
+        """Tell whether another process holds it."""
+        try:
+            with self.lock():
+                return False
+        except RunLocked:
+            return True
+
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the run directory against other processes.

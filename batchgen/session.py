@@ -3,7 +3,7 @@
 The whole of `batchgen run` without the command line.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -16,7 +16,7 @@ from batchgen import names
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import first_error
 from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers
-from batchgen.expand import expand, order_key
+from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
 from batchgen.providers import Provider, open_provider
@@ -84,6 +84,11 @@ class Session:
     def _remember(self, event: Event) -> None:
         if isinstance(event, Counted):
             self._counted = event
+
+    @property
+    def counts(self) -> Mapping[Status, int]:
+        """Return the job's tasks by status."""
+        return self._counted.counts
 
     async def go(self) -> Summary:
         """Run, and leave manifest, page and status as they are at the end, whatever that was.

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import ExitCode, JobFileError, Place, Problem, UsageError
-from batchgen.expand import count, expand
+from batchgen.expansion import count, expand
 from batchgen.job import (
     Axis,
     Budget,
@@ -236,14 +236,13 @@ output: {dir: "../${job}", name: "${task_id}"}
         ("include: [{prompt: A fox}, {prompt: An owl, seed: 1}]", 2),
         ("prompts: ['${key} light']\nmatrix: {key: [high, low]}", 2),
         ("prompts: ['shift ${shift}, seed ${seed}']\ndefaults: {shift: 3}", 1),
-        ("\ufeff" + FOX, 1),
         (FOX.replace("\n", "\r\n") + "matrix:\r\n  seed: 1-4\r\n", 4),
         ("%YAML 1.2\n---\nprompts: [A fox]\n...\n", 1),
         ('{"version": 1, "prompts": ["A fox"], "matrix": {"seed": "1-2"}}', 2),
     ],
 )
 def test_odd_but_plausible_files_load(text: str, tasks: int) -> None:
-    job = load(text.removeprefix("\ufeff"))
+    job = load(text)
     assert count(job) == len(list(expand(job))) == tasks
 
 
@@ -399,7 +398,7 @@ WRONG = [
     Wrong(FOX + "name: 5", 2, 7, "name: expected text, not the number 5", 'in quotes: "5"'),
     Wrong(FOX + "repeat: 0", 2, 9, "repeat: expected 1 or more, not the number 0"),
     Wrong(FOX + "repeat: two", 2, 9, "repeat: expected a whole number"),
-    Wrong(FOX + "provider: openai", 2, 11, "provider.kind: expected 'sandbox' or 'aimlapi'"),
+    Wrong(FOX + "provider: openai", 2, 11, "provider: expected 'sandbox' or 'aimlapi'"),
     Wrong(FOX + "provider: {kind: AIMLAPI}", 2, 18, "not the text 'AIMLAPI'", '"aimlapi"?'),
     Wrong(FOX + "provider: {base_url: http://x.example}", 2, 22, "in the clear; use https"),
     Wrong(FOX + "provider: {base_url: x.example}", 2, 22, "starts with https://"),
@@ -632,7 +631,7 @@ def test_carets_do_not_run_past_the_line() -> None:
 
 def test_a_place_behind_the_line_still_has_a_caret() -> None:
     problem = Problem(Place("f", 1, 6), "wrong", source="a: 1")
-    assert str(problem).splitlines()[-1] == "    |      ^".replace("      ^", "     ^")
+    assert str(problem).splitlines()[-1] == "    |     ^"
 
 
 @pytest.mark.parametrize(

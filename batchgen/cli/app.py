@@ -6,6 +6,7 @@ import traceback
 from typing import Final, NoReturn
 
 import rich_click as click
+from click.exceptions import Exit
 
 from batchgen._version import __version__
 from batchgen.cli import gallery, init, plan, retry, run, serve, status, validate
@@ -46,7 +47,7 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     _read_dotenv()
     try:
         code = batchgen.main(arguments, prog_name="batchgen", standalone_mode=False)
-    except click.exceptions.Exit as end:
+    except Exit as end:
         code = end.exit_code
     except click.Abort:
         code = ExitCode.INTERRUPTED

@@ -100,7 +100,10 @@ def _ask(session: Session, limit: int | None) -> None:
     price = session.job.budget.usd_per_video
     cost = f", about ${price * new:.2f}" if price is not None else ""
     click.confirm(
-        f"Submit {new} videos to {session.job.provider.kind}{cost}?", default=True, abort=True, err=True
+        f"Submit {new} videos to {session.job.provider.kind}{cost}?",
+        default=True,
+        abort=True,
+        err=True,
     )
 
 
@@ -116,14 +119,17 @@ def ending(job: Job, summary: Summary) -> str:
     counts: Mapping[Status, int] = summary.counts
     done, total = counts.get(Status.SUCCEEDED, 0), sum(counts.values())
     folder = job.output.dir
-    lines = [f"{done} of {total} videos are in {folder} ({duration(summary.seconds)})"]
+    noun = "video is" if total == 1 else "videos are"
+    lines = [f"{done} of {total} {noun} in {folder} ({duration(summary.seconds)})"]
     if summary.cost_usd is not None:
         about = "about " if summary.cost_is_estimate else ""
         lines[0] += f", {about}${summary.cost_usd:.2f}"
     if summary.reason is not Reason.DONE:
         lines.append(f"stopped: {summary.detail}")
     if failed := counts.get(Status.FAILED, 0):
-        lines.append(f"{failed} failed: why is in manifest.csv; again with: batchgen retry {folder}")
+        lines.append(
+            f"{failed} failed: why is in manifest.csv; again with: batchgen retry {folder}"
+        )
     if late := counts.get(Status.TIMED_OUT, 0):
         lines.append(f"{late} took too long: the next run asks for them again")
     if doubtful := counts.get(Status.UNRESOLVED, 0):

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from batchgen.job import Job
     from batchgen.planning import Plan
 
+_SHOWN_APART = ("model", "prompt")
+
 
 @click.command
 @job_argument
@@ -55,17 +57,14 @@ def _sentences(job: "Job", plan: "Plan") -> str:
     lines.append(f"in {job.output.dir}:")
     lines += [f"  {count:>7} {words}" for words, count in plan.in_words()]
     lines.append("first tasks:")
-    lines += [
-        f"  {task.index:>4}  {task.task_id}  "
-        + shortened(
-            " ".join(f"{name}={text(value)}" for name, value in task.params.items() if name not in ("model", "prompt"))
-            + f"  {task.prompt}",
-            100,
-        )
-        for task in plan.first
-    ]
-    cost = f"about ${plan.cost_usd:.2f}" if plan.cost_usd is not None else "not known"
-    lines.append(f"cost: {cost}" + ("" if plan.cost_usd is not None else " (set budget.usd_per_video)"))
+    for task in plan.first:
+        chosen = {name: value for name, value in task.params.items() if name not in _SHOWN_APART}
+        words = " ".join(f"{name}={text(value)}" for name, value in chosen.items())
+        lines.append(f"  {task.index:>4}  {task.task_id}  {words}  {shortened(task.prompt, 50)}")
+    if plan.cost_usd is not None:
+        lines.append(f"cost: about ${plan.cost_usd:.2f}")
+    else:
+        lines.append("cost: not known (set budget.usd_per_video)")
     if plan.seconds is not None:
         lines.append(f"time: about {duration(plan.seconds)}, as earlier ones took")
     return "\n".join(lines)

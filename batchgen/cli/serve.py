@@ -1,8 +1,12 @@
 """`batchgen serve`."""
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import rich_click as click
+
+if TYPE_CHECKING:
+    from batchgen.sandbox import SandboxSettings
 
 
 @click.command
@@ -62,15 +66,14 @@ def serve(
     anyio.run(_serve, settings)
 
 
-async def _serve(settings: object) -> None:
+async def _serve(settings: "SandboxSettings") -> None:
     import signal
 
     import anyio
 
     from batchgen.errors import UsageError
-    from batchgen.sandbox import SandboxSettings, running
+    from batchgen.sandbox import running
 
-    assert isinstance(settings, SandboxSettings)
     try:
         async with running(settings) as sandbox:
             click.echo(f"sandbox at {sandbox.url} (Ctrl-C ends it)")

@@ -53,7 +53,7 @@ def _latest() -> Path:
     """
     from batchgen.errors import UsageError
 
-    stamps = [path for path in Path("output").glob("*/.batchgen/status.json")]
+    stamps = list(Path("output").glob("*/.batchgen/status.json"))
     if not stamps:
         raise UsageError("there is no run under output/: name one, `batchgen status RUN`")
     return max(stamps, key=lambda path: path.stat().st_mtime).parent.parent

@@ -94,7 +94,13 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
         document = JobDocument.model_validate(root.bare())
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
-        problems += [explain(source, root, detail) for detail in details]
+        mistyped = {detail["loc"][:-1] for detail in details if detail["type"] == "extra_forbidden"}
+        problems += [
+            explain(source, root, detail)
+            for detail in details
+            # What is missing beside a mistyped key is that key.
+            if detail["type"] != "missing" or detail["loc"][:-1] not in mistyped
+        ]
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written and not alone and not problems:
         problems.append(_no_prompts(source, root))

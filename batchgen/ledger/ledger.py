@@ -194,6 +194,24 @@ class Ledger:
             yield from rows
             place = (rows[-1].gone, rows[-1].idx, rows[-1].task_id)
 
+    def statuses(self, task_ids: Sequence[str]) -> dict[str, Status]:
+        """Return the status of each of these tasks that is known."""
+        marks = ", ".join("?" * len(task_ids))
+        sql = f"SELECT task_id, status FROM tasks WHERE task_id IN ({marks})"
+        rows = self._writer.ask(lambda db: db.execute(sql, tuple(task_ids)).fetchall())
+        return {task_id: Status(status) for task_id, status in rows}
+
+    def size(self) -> int:
+        """Count all tasks, also those the job no longer has."""
+        sql = "SELECT count(*) FROM tasks"
+        return int(self._writer.ask(lambda db: db.execute(sql).fetchone())[0])
+
+    def mean_seconds(self) -> float | None:
+        """Return how long a generation took on average; None where none is known."""
+        sql = "SELECT avg(queue_s + generate_s) FROM tasks"
+        mean: float | None = self._writer.ask(lambda db: db.execute(sql).fetchone())[0]
+        return mean
+
     def column_names(self) -> tuple[list[str], list[str]]:
         """Return the names of all parameters and of all variables that any task has."""
 

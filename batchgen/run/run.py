@@ -80,6 +80,11 @@ class Run:
         self._doubts = Doubts()
         self.stopping = Stopping()
 
+    @property
+    def in_flight(self) -> int:
+        """Return how many tasks are being carried."""
+        return self._carrying
+
     async def go(self) -> Summary:
         """Do what is not done yet.
 

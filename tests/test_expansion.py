@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgen.expand import count, derived_seed, expand, order_key, variable_names
+from batchgen.expansion import count, derived_seed, expand, order_key, variable_names
 from batchgen.job import Axis, Derived, Job, Order, Output, Prompt, ProviderSettings, Values
 from batchgen.models import Scalar
 from batchgen.task import Task
