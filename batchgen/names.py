@@ -32,7 +32,12 @@ def slug(text: str, limit: int = SLUG_BYTES) -> str:
     """
     folded = unicodedata.normalize("NFKC", text).lower()
     words = _replaced(folded, "", " ").split()
-    return _cut(unicodedata.normalize("NFC", "-".join(words)), limit) or "video"
+    whole = unicodedata.normalize("NFC", "-".join(words))
+    cut = _cut(whole, limit)
+    if len(cut) < len(whole) and whole[len(cut)] != "-" and "-" in cut[len(cut) // 2 :]:
+        # Not in the middle of a word, where there is a word's end near.
+        cut = cut[: cut.rindex("-")]
+    return cut or "video"
 
 
 def stem(template: str, task: Task, job: str) -> str:

@@ -167,7 +167,7 @@ def write_reports(job: Job, ledger: Ledger) -> None:
         manifest_rows(job, ledger),
         title=job.name,
         axes=[axis.name for axis in (*job.matrix, *job.zip)],
-        subtitle=f"{job.provider.model} at {job.provider.kind}",
+        subtitle=f"at {job.provider.kind}",
     )
 
 

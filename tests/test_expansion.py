@@ -199,9 +199,14 @@ def test_a_written_seed_is_kept_by_every_copy() -> None:
     assert seeds(expand(job(matrix=(Axis("seed", (5,)),), repeat=2))) == [5, 5]
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.booleans(), st.text(max_size=5))
+@given(
+    fewer=st.integers(1, 40),
+    more=st.integers(1, 40),
+    per_prompt=st.booleans(),
+    salt=st.text(max_size=5),
+)
 def test_asking_for_more_random_values_keeps_the_first_ones(
-    fewer: int, more: int, per_prompt: bool, salt: str
+    fewer: int, more: int, *, per_prompt: bool, salt: str
 ) -> None:
     fewer, more = sorted((fewer, more))
     short, long = (
@@ -287,8 +292,8 @@ def jobs(draw: st.DrawFn) -> Job:
             max_size=4,
         )
     )
-    rows = draw(st.lists(some_values, max_size=2))
-    alone = draw(st.lists(some_values.map(lambda row: {"prompt": "An owl", **row}), max_size=2))
+    rows: list[Values] = [*draw(st.lists(some_values, max_size=2))]
+    rows += [{"prompt": "An owl", **row} for row in draw(st.lists(some_values, max_size=2))]
     return Job(
         name="job",
         prompts=tuple(prompts),
@@ -297,7 +302,7 @@ def jobs(draw: st.DrawFn) -> Job:
         matrix=draw(axes(list(names[:cut]), one_length=False)),
         zip=draw(axes(list(names[cut:end]), one_length=True)),
         exclude=tuple(draw(st.lists(criteria, max_size=2))),
-        include=tuple(draw(st.permutations([*rows, *alone]))),
+        include=tuple(draw(st.permutations(rows))),
         repeat=draw(st.integers(1, 3)),
         salt=draw(st.sampled_from(["", "x"])),
     )
@@ -344,7 +349,7 @@ def test_ids_survive_a_new_name_another_folder_and_another_order_of_prompts(
         output=Output(Path("elsewhere"), "${index}"),
         prompts=tuple(prompts),
         source="# a comment",
-        defaults=dict(reversed(of.defaults.items())),
+        defaults=dict(list(of.defaults.items())[::-1]),
     )
     assert sorted(ids(other)) == sorted(ids(of))
 
@@ -392,7 +397,7 @@ def test_shuffled_mixes_and_is_the_same_everywhere() -> None:
     mixed = sorted(tasks, key=lambda task: order_key(Order.SHUFFLED, task, 2))
     assert mixed != tasks
     assert {task.prompt for task in mixed[:20]} == {"A fox", "A tram"}
-    again = sorted(reversed(tasks), key=lambda task: order_key(Order.SHUFFLED, task, 2))
+    again = sorted(tasks[::-1], key=lambda task: order_key(Order.SHUFFLED, task, 2))
     assert again == mixed
 
 

@@ -1,5 +1,6 @@
 """From a YAML file to a Job, or to every mistake in it at once."""
 
+import itertools
 import json
 import unicodedata
 from dataclasses import dataclass, replace
@@ -951,13 +952,10 @@ def test_whatever_is_written_is_a_job_that_expands_or_mistakes(document: dict[st
     text = json.dumps(document)
     try:
         job = load(text)
-    except JobFileError as error:
-        assert error.problems
-        assert str(error)
-    else:
-        assert count(job) >= 0
-        for task, _ in zip(expand(job), range(50), strict=False):
-            assert json.loads(task.body)["prompt"] == task.prompt
+    except JobFileError:
+        return
+    for task in itertools.islice(expand(job), 50):
+        assert json.loads(task.body)["prompt"] == task.prompt
 
 
 def test_did_you_mean_knows_other_tools_names() -> None:

@@ -94,7 +94,7 @@ def test_a_stem_is_one_segment_for_any_template_prompt_and_job(
         ("狐狸在雪地里", "狐狸在雪地里"),
         ("नमस्ते दुनिया", "नमस्ते-दुनिया"),
         ("สวัสดี", "สวัสดี"),
-        ("ＦＵＬＬ width", "full-width"),
+        ("\N{FULLWIDTH LATIN CAPITAL LETTER A}bc ①", "abc-1"),
         ("🦊🦊", "video"),
         ("", "video"),
         ("...", "video"),

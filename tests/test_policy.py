@@ -13,7 +13,7 @@ from batchgen.policy import RETRY_AFTER_CAP, Action, Phase, backoff, decide
 
 STATUSES = range(100, 600)
 PHASES = (Phase.SUBMIT, Phase.FETCH, Phase.DOWNLOAD)
-_NAMED = {
+_NAMED: dict[str, list[Trouble]] = {
     "headers never sent": [NotSent("DNS")],
     "reset, timeout": [Interrupted("reset")],
     "2xx, unusable body": [Unusable("no id")],
@@ -33,7 +33,7 @@ def _table() -> list[tuple[str, list[Action]]]:
 def _troubles(name: str) -> list[Trouble]:
     """Return what a line of the table is about."""
     if name in _NAMED:
-        return list(_NAMED[name])
+        return _NAMED[name]
     if not name.startswith("other"):
         return [Answered(int(status)) for status in name.split()]
     said = {

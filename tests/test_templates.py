@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen import templates
+from batchgen.models import Scalar
 
 
 @pytest.mark.parametrize(
@@ -25,7 +26,7 @@ from batchgen import templates
     ],
 )
 def test_a_mark_is_its_value_and_two_dollars_are_one(template: str, filled: str) -> None:
-    values = {"a": "an owl", "b": "paper", "n": 7, "t": True, "x": 0.5}
+    values: dict[str, Scalar] = {"a": "an owl", "b": "paper", "n": 7, "t": True, "x": 0.5}
     assert templates.fill(template, values) == filled
 
 

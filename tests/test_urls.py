@@ -81,5 +81,5 @@ def test_any_text_is_taken_or_objected_to(text: str) -> None:
         ("0x7f.1", False),
     ],
 )
-def test_a_host_is_loopback_only_where_it_can_mean_nothing_else(host: str, loopback: bool) -> None:
+def test_a_host_is_loopback_only_where_it_can_mean_nothing_else(host: str, *, loopback: bool) -> None:
     assert is_loopback(host) is loopback

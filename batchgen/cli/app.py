@@ -57,10 +57,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BatchgenError as error:
         print(f"batchgen: {error}", file=sys.stderr)
         code = error.exit_code
-    except BrokenPipeError:
-        # Whoever read our output has seen enough. Python would complain again when it flushes.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = ExitCode.OK
     except KeyboardInterrupt:
         code = ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001  # the last line of defence, and it is printed whole

@@ -7,9 +7,10 @@ import anyio
 import rich_click as click
 
 from batchgen.display import Kind, choose
-from batchgen.errors import ExitCode
+from batchgen.errors import ExitCode, ProviderRefused
 from batchgen.events import Notice, Observer, Reason, Summary
 from batchgen.job import Job
+from batchgen.providers.opening import key_names
 from batchgen.session import Again, Session, open_session
 from batchgen.task import Status
 from batchgen.terminal import duration
@@ -58,6 +59,8 @@ def drive(
                 return await _go(session, shown)
 
     summary = anyio.run(night, backend_options=backend_options)
+    if summary.reason is Reason.REFUSED and not summary.counts.get(Status.SUCCEEDED):
+        raise ProviderRefused(f"{summary.detail} ({_key_hint(job)})")
     click.echo(ending(job, summary))
     return exit_code(summary)
 
@@ -123,7 +126,8 @@ def ending(job: Job, summary: Summary) -> str:
     lines = [f"{done} of {total} {noun} in {folder} ({duration(summary.seconds)})"]
     if summary.cost_usd is not None:
         about = "about " if summary.cost_is_estimate else ""
-        lines[0] += f", {about}${summary.cost_usd:.2f}"
+        play = " of play money" if job.provider.kind == "sandbox" else ""
+        lines[0] += f", {about}${summary.cost_usd:.2f}{play}"
     if summary.reason is not Reason.DONE:
         lines.append(f"stopped: {summary.detail}")
     if failed := counts.get(Status.FAILED, 0):
@@ -142,6 +146,10 @@ def ending(job: Job, summary: Summary) -> str:
     if done:
         lines.append(f"look at them: {folder / 'index.html'}")
     return "\n".join(lines)
+
+
+def _key_hint(job: Job) -> str:
+    return f"the key is read from {' or '.join(key_names(job.provider))}"
 
 
 def _has_uvloop() -> bool:

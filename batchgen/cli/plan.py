@@ -1,6 +1,7 @@
 """`batchgen plan`."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -38,9 +39,14 @@ def plan(job: Path, *, as_json: bool, tasks: bool, **overrides: Any) -> None:
 def _print_tasks(job: "Job") -> None:
     from batchgen.expansion import expand
 
-    for task in expand(job):
-        line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
-        sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+    try:
+        for task in expand(job):
+            line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
+            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Whoever read has seen enough. Python would complain again when it flushes at the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _sentences(job: "Job", plan: "Plan") -> str:
@@ -61,7 +67,9 @@ def _sentences(job: "Job", plan: "Plan") -> str:
         chosen = {name: value for name, value in task.params.items() if name not in _SHOWN_APART}
         words = " ".join(f"{name}={text(value)}" for name, value in chosen.items())
         lines.append(f"  {task.index:>4}  {task.task_id}  {words}  {shortened(task.prompt, 50)}")
-    if plan.cost_usd is not None:
+    if plan.by_status["new"] == 0:
+        lines.append("nothing new to make, nothing to pay")
+    elif plan.cost_usd is not None:
         lines.append(f"cost: about ${plan.cost_usd:.2f}")
     else:
         lines.append("cost: not known (set budget.usd_per_video)")

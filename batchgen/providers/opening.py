@@ -52,6 +52,11 @@ async def open_provider(
         )
 
 
+def key_names(settings: ProviderSettings) -> tuple[str, ...]:
+    """Return the environment variables a provider's key is looked for in, in order."""
+    return (settings.api_key_env,) if settings.api_key_env else KEY_NAMES[settings.kind]
+
+
 def find_key(settings: ProviderSettings, environment: Mapping[str, str]) -> Secret:
     """Take the key out of the environment.
 
@@ -59,7 +64,7 @@ def find_key(settings: ProviderSettings, environment: Mapping[str, str]) -> Secr
         ProviderRefused: There is none, or it holds what no key holds. The text names the variable
             and never the key.
     """
-    names = (settings.api_key_env,) if settings.api_key_env else KEY_NAMES[settings.kind]
+    names = key_names(settings)
     for name in names:
         key = environment.get(name, "").strip()
         if not key:

@@ -76,6 +76,7 @@ class Run:
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._carrying = 0
         self._dispatching = True
+        self._over: str | None = None
         self._idle = anyio.Event()
         self._doubts = Doubts()
         self.stopping = Stopping()
@@ -133,14 +134,17 @@ class Run:
             raise first_error(group) from group
         tally.tell_counts()
         cost, estimated = self._ledger.cost()
+        reason, detail = self.stopping.reason, self.stopping.detail
+        if reason is None:
+            reason, detail = (Reason.BUDGET, self._over) if self._over else (Reason.DONE, "")
         return Summary(
-            reason=self.stopping.reason or Reason.DONE,
+            reason=reason,
             counts=tally.counts,
             submitted=tally.submitted,
             cost_usd=cost,
             cost_is_estimate=estimated,
             seconds=tally.seconds,
-            detail=self.stopping.detail,
+            detail=detail,
         )
 
     async def _carry_all(self, means: Means) -> None:
@@ -201,7 +205,8 @@ class Run:
                 if left < 1:
                     return
                 if (refusal := self._over_budget(means)) is not None:
-                    self.stopping.drain(Reason.BUDGET, refusal)
+                    # What was started before is inside the budget and goes on.
+                    self._over = refusal
                     return
                 left -= 1
                 means.tally.reserve(means.price)
