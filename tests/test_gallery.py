@@ -418,6 +418,8 @@ def test_who_wants_less_motion_gets_none_unasked(browser: Browser, run: Path) ->
 @pytest.mark.browser
 def test_all_in_view_play_in_step(visit: Callable[[Path], Page], run: Path) -> None:
     page = visit(run / "index.html")
+    page.set_viewport_size({"width": 1000, "height": 1200})
+    expect(page.locator(".tile video")).to_have_count(10)
     tile(page, 0).locator(".open").focus()
     page.keyboard.press("a")
     clocks = "all => all.filter(one => !one.paused).map(one => one.currentTime)"
@@ -522,7 +524,7 @@ def test_axes_change_places_filter_and_group(visit: Callable[[Path], Page], run:
     expect(page.locator("h3").first).to_have_text("guidance scale 3")
     page.locator("#across").select_option("sampler")
     expect(heads).to_have_text(["sampler unipc", "sampler dpm+"])
-    page.get_by_label("guidance scale", exact=True).select_option("4.5")
+    page.get_by_label("only guidance scale").select_option("4.5")
     expect(page.locator("table")).to_have_count(1)
     expect(page.locator("#shown")).to_have_text("6 of 12 shown")
     page.locator(".chip.is-pending").click()
