@@ -1,0 +1,390 @@
+"""The runner against a scripted provider: what each answer leads to, in fast time."""
+
+import time
+from collections import Counter, defaultdict
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from aiohttp import web
+
+from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
+from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
+from batchgen.ledger import Ledger
+from batchgen.outcomes import (
+    Accepted,
+    Answered,
+    Completed,
+    FetchOutcome,
+    GenerationFailed,
+    Interrupted,
+    NotSent,
+    NoVideo,
+    Pending,
+    SubmitOutcome,
+)
+from batchgen.run import Run
+from batchgen.sandbox.clips import ClipRequest, render
+from batchgen.session import admit
+from batchgen.task import Status
+from batchgen.transfer import open_transfer
+
+pytestmark = pytest.mark.anyio
+FACTOR = 500.0
+
+
+class FastClock:
+    """A clock on which a second takes 2 ms."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() * FACTOR
+
+    def now(self) -> float:
+        return 1_800_000_000.0 + time.monotonic() * FACTOR
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds / FACTOR)
+
+
+class Scripted:
+    """A provider whose answers are written down: by default every submit is taken, then done."""
+
+    base_url = "http://127.0.0.1"
+
+    def __init__(self, video_url: str) -> None:
+        self.video_url = video_url
+        self.submit_answers: list[SubmitOutcome] = []
+        self.fetch_answers: dict[str, list[FetchOutcome]] = defaultdict(list)
+        self.every_fetch: list[FetchOutcome] = []
+        self.taken: dict[str, str] = {}  # client request id -> generation id
+        self.logged: dict[str, str] = {}
+        self.polls: Counter[str] = Counter()
+        self.in_flight = 0
+        self.most_in_flight = 0
+
+    async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
+        del body
+        if self.submit_answers:
+            answer = self.submit_answers.pop(0)
+            if not isinstance(answer, Accepted):
+                if isinstance(answer, Interrupted) and "taken" in answer.reason:
+                    self.logged[client_request_id] = f"lost-{client_request_id}"
+                return answer
+        generation_id = f"id:{len(self.taken)}"
+        self.taken[client_request_id] = generation_id
+        self.in_flight += 1
+        self.most_in_flight = max(self.most_in_flight, self.in_flight)
+        return Accepted(generation_id)
+
+    async def fetch(self, generation_id: str) -> FetchOutcome:
+        self.polls[generation_id] += 1
+        if self.fetch_answers[generation_id]:
+            return self.fetch_answers[generation_id].pop(0)
+        if self.every_fetch:
+            return self.every_fetch[0]
+        self.in_flight -= 1
+        return Completed(self.video_url, 0.06)
+
+    async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
+        del since
+        return {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
+
+    async def has_taken(self, count: int) -> None:
+        while len(self.taken) < count:  # noqa: ASYNC110  # a double need not be a good citizen
+            await anyio.sleep(0.001)
+
+    async def price(self) -> float | None:
+        return None
+
+
+@pytest.fixture(scope="session")
+def clip() -> bytes:
+    return render(ClipRequest("a test", width=160, height=96))
+
+
+@pytest.fixture
+async def video_url(clip: bytes) -> AsyncIterator[str]:
+    async def answer(request: web.Request) -> web.Response:
+        del request
+        return web.Response(body=clip, content_type="video/mp4")
+
+    application = web.Application()
+    application.router.add_get("/clip.mp4", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
+    await runner.cleanup()
+
+
+@pytest.fixture
+def provider(video_url: str) -> Scripted:
+    return Scripted(video_url)
+
+
+def job(folder: Path, tasks: int = 1, **run: object) -> Job:
+    settings = RunSettings(poll=PollSettings(first=1.0, every=1.0), **run)  # type: ignore[arg-type]
+    prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
+    return Job(name="test", prompts=prompts, output=Output(folder / "run"), run=settings)
+
+
+async def do(
+    made: Job,
+    provider: Scripted,
+    *,
+    meanwhile: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
+    limit: int | None = None,
+) -> tuple[Summary, list[Event]]:
+    """Run a job as a session does, in fast time."""
+    seen: list[Event] = []
+    with Ledger.open(made.output.dir) as ledger:
+        ledger.bind(made.provider.kind)
+        admit(made, ledger)
+        ledger.recover()
+        ledger.resume_paid()
+        async with open_transfer(base_url=provider.base_url, seconds=60) as transfer:
+            run = Run(
+                made,
+                ledger,
+                provider,
+                transfer,
+                observer=seen.append,
+                limit=limit,
+                clock=FastClock(),
+            )
+            with anyio.fail_after(30):
+                async with anyio.create_task_group() as group:
+                    if meanwhile is not None:
+                        group.start_soon(meanwhile, run)
+                    summary = await run.go()
+    return summary, seen
+
+
+def notices(events: list[Event]) -> str:
+    return "\n".join(event.message for event in events if isinstance(event, Notice))
+
+
+async def test_every_task_is_carried_to_a_file(tmp_path: Path, provider: Scripted) -> None:
+    summary, _ = await do(job(tmp_path, 30), provider)
+    assert summary.reason is Reason.DONE
+    assert summary.counts == {Status.SUCCEEDED: 30}
+    assert summary.cost_usd == pytest.approx(30 * 0.06)
+    assert len(provider.taken) == 30
+    assert len(list((tmp_path / "run" / "videos").glob("*.mp4"))) == 30
+
+
+async def test_no_more_generations_are_in_flight_than_allowed(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    await do(job(tmp_path, 40, concurrency=3), provider)
+    assert provider.most_in_flight == 3
+
+
+async def test_a_submit_that_never_left_is_repeated_for_free(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [NotSent("refused")] * 5
+    summary, events = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert "could not connect: refused" in notices(events)
+    with Ledger.open(tmp_path / "run") as ledger:
+        (record,) = ledger.records()
+    assert record.attempts == 1, "what never left is no attempt"
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_busy_provider_is_waited_for_and_asked_for_less(
+    tmp_path: Path, provider: Scripted, status: int
+) -> None:
+    provider.submit_answers = [Answered(status, "busy", retry_after=2.0)] * 3
+    summary, events = await do(job(tmp_path, 5, concurrency=4), provider)
+    assert summary.counts == {Status.SUCCEEDED: 5}
+    assert "going on with" in notices(events)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [Interrupted("reset"), Answered(500), Answered(502), Answered(504)],
+    ids=["reset", "500", "502", "504"],
+)
+async def test_a_submit_in_doubt_is_held_and_never_repeated(
+    tmp_path: Path, provider: Scripted, answer: SubmitOutcome
+) -> None:
+    provider.submit_answers = [answer]
+    for _ in range(2):
+        summary, _ = await do(job(tmp_path), provider)
+        assert summary.counts == {Status.UNRESOLVED: 1}
+    assert provider.taken == {}
+
+
+async def test_a_submit_in_doubt_that_is_found_in_the_log_is_adopted(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Interrupted("reset, but taken")]
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert provider.taken == {}
+    assert list(provider.polls) == list(provider.logged.values())
+
+
+async def test_with_resubmit_a_doubt_that_is_not_found_is_submitted_again_on_record(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Interrupted("reset")]
+    made = job(tmp_path, on_ambiguous=OnAmbiguous.RESUBMIT)
+    summary, events = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert len(provider.taken) == 1
+    assert "submitted again, as on_ambiguous says" in notices(events)
+
+
+async def test_a_request_the_provider_rejects_fails_its_task_alone(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Answered(400, "prompt violates our content policy")]
+    summary, _ = await do(job(tmp_path, 3), provider)
+    assert summary.counts == {Status.SUCCEEDED: 2, Status.FAILED: 1}
+    with Ledger.open(tmp_path / "run") as ledger:
+        assert ledger.failures()[0][0] == "moderation"
+
+
+async def test_a_key_refused_at_the_door_ends_the_run_with_nothing_failed(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Answered(401, "no such key")] * 20
+    summary, _ = await do(job(tmp_path, 6), provider)
+    assert summary.reason is Reason.REFUSED
+    assert summary.counts == {Status.PENDING: 6}
+
+
+async def test_a_key_refused_in_mid_run_pauses_it_and_fails_nothing(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    revoked = [Answered(401, "key revoked")] * 6
+    provider.submit_answers = [Accepted("-"), Accepted("-"), *revoked]
+    summary, events = await do(job(tmp_path, 8, concurrency=2, submits=1), provider)
+    assert summary.counts == {Status.SUCCEEDED: 8}
+    assert "no task is failed by it" in notices(events)
+
+
+async def test_an_outage_of_polls_fails_nothing(tmp_path: Path, provider: Scripted) -> None:
+    provider.fetch_answers["id:0"] = [
+        *[NotSent("no route")] * 10,
+        *[Answered(502)] * 5,
+        *[Interrupted("reset")] * 5,
+    ]
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert len(provider.taken) == 1
+
+
+async def test_a_run_without_any_good_answer_gives_up_resumable(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [NotSent("no route")] * 10_000
+    summary, _ = await do(job(tmp_path, 2, give_up_after=600.0), provider)
+    assert summary.reason is Reason.GAVE_UP
+    assert summary.counts == {Status.PENDING: 2}
+
+
+async def test_a_generation_that_takes_too_long_times_out_and_is_asked_for_first_next_time(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made = job(tmp_path)
+    made = replace(made, run=replace(made.run, timeout=replace(made.run.timeout, generation=20.0)))
+    provider.every_fetch = [Pending("queued")]
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.TIMED_OUT: 1}
+    provider.every_fetch = []
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert len(provider.taken) == 1
+
+
+async def test_an_unknown_status_is_still_pending(tmp_path: Path, provider: Scripted) -> None:
+    provider.fetch_answers["id:0"] = [Pending("pondering", known=False)] * 3
+    summary, events = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert notices(events).count("pondering") == 1
+
+
+async def test_an_id_unknown_at_first_is_asked_for_again(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.fetch_answers["id:0"] = [Answered(404, "not found")] * 5
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+
+
+async def test_a_completed_generation_without_a_video_is_asked_again_then_failed_with_its_id(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.fetch_answers["id:0"] = [NoVideo("no video")] * 3
+    provider.fetch_answers["id:1"] = [NoVideo("no video")] * 100_000
+    summary, _ = await do(job(tmp_path, 2), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.FAILED: 1}
+    with Ledger.open(tmp_path / "run") as ledger:
+        failed = [record for record in ledger.records() if record.status == Status.FAILED]
+    assert [(each.error_code, each.generation_id) for each in failed] == [("no_video", "id:1")]
+
+
+async def test_failures_in_a_row_stop_the_run(tmp_path: Path, provider: Scripted) -> None:
+    provider.every_fetch = [GenerationFailed("bad_model", "the model is broken")]
+    summary, _ = await do(job(tmp_path, 50, concurrency=2, stop_if_failures=5), provider)
+    assert summary.reason is Reason.FAILURES
+    assert "the model is broken" in summary.detail
+    assert 5 <= summary.counts[Status.FAILED] <= 7
+    assert summary.cost_usd is None, "failed generations are not charged"
+
+
+async def test_a_drained_run_finishes_what_is_in_flight_and_starts_no_more(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    async def drain(run: Run) -> None:
+        await provider.has_taken(4)
+        run.stopping.drain(Reason.INTERRUPTED)
+
+    summary, _ = await do(job(tmp_path, 200, concurrency=4), provider, meanwhile=drain)
+    assert summary.reason is Reason.INTERRUPTED
+    assert summary.counts[Status.SUCCEEDED] == len(provider.taken) < 200
+    assert summary.counts[Status.PENDING] == 200 - len(provider.taken)
+
+
+async def test_a_run_that_leaves_keeps_every_id(tmp_path: Path, provider: Scripted) -> None:
+    provider.every_fetch = [Pending("queued")]
+
+    async def leave(run: Run) -> None:
+        await provider.has_taken(4)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    summary, _ = await do(job(tmp_path, 9, concurrency=4), provider, meanwhile=leave)
+    assert summary.counts == {Status.PENDING: 5, Status.IN_FLIGHT: 4}
+    provider.every_fetch = []
+    summary, _ = await do(job(tmp_path, 9, concurrency=4), provider)
+    assert summary.counts == {Status.SUCCEEDED: 9}
+    assert len(provider.taken) == 9
+
+
+async def test_a_limit_counts_new_tasks_only(tmp_path: Path, provider: Scripted) -> None:
+    for sent in (2, 4):
+        await do(job(tmp_path, 5), provider, limit=2)
+        assert len(provider.taken) == sent
+
+
+async def test_the_budget_of_tasks_holds_across_runs(tmp_path: Path, provider: Scripted) -> None:
+    made = replace(job(tmp_path, 9), budget=Budget(max_tasks=4))
+    for _ in range(2):
+        summary, _ = await do(made, provider)
+        assert summary.reason is Reason.BUDGET
+        assert summary.counts == {Status.SUCCEEDED: 4, Status.PENDING: 5}
+
+
+async def test_the_watcher_sees_each_step_of_a_task_in_order(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    _, events = await do(job(tmp_path), provider)
+    steps = [event.status for event in events if isinstance(event, TaskMoved)]
+    assert steps == [Status.IN_FLIGHT, Status.COMPLETED, Status.SUCCEEDED]
