@@ -4,7 +4,6 @@ import os
 import sys
 from collections.abc import Mapping
 from enum import StrEnum
-from types import TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from batchgen.events import Counted, Event, Level, Notice, TaskMoved
@@ -36,12 +35,7 @@ class Display(Protocol):
     def __enter__(self) -> Self:
         """Begin."""
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Leave the terminal as it was."""
 
 
@@ -76,12 +70,7 @@ class NoDisplay:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Nothing to leave."""
 
 
@@ -111,7 +100,7 @@ class PlainDisplay(NoDisplay):
 
 
 class LiveDisplay:
-    """A progress bar, with the lines of what ended scrolling above it."""
+    """A progress bar, with a line above it for whatever did not go well."""
 
     def __init__(self, *, verbose: bool = False, console: "Console | None" = None) -> None:
         # rich takes some 30 ms to import: only who shows a bar pays for it.
@@ -156,9 +145,11 @@ class LiveDisplay:
             case Notice(message=message, level=level):
                 style = "yellow" if level is Level.WARNING else ""
                 self._progress.print(Text(printable(message), style=style))
+            case TaskMoved(status=Status.SUCCEEDED) if not self._verbose:
+                return  # the bar counts them; a night of lines would bury the ones that matter
             case TaskMoved() if line := task_line(event, verbose=self._verbose):
-                style = "" if event.status is Status.SUCCEEDED else "red"
-                self._progress.print(Text(line, style=style, overflow="ellipsis", no_wrap=True))
+                style = "red" if event.status in _OVER[1:] else ""
+                self._progress.print(Text(line, style=style))
             case _:
                 return
 
@@ -166,12 +157,7 @@ class LiveDisplay:
         self._progress.start()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._progress.stop()
 
 

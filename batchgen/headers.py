@@ -8,6 +8,8 @@ from typing import Final
 _SECONDS: Final = re.compile(r"[0-9]{1,12}\Z")
 _CONTENT_RANGE: Final = re.compile(r"bytes ([0-9]{1,15})-([0-9]{1,15})/([0-9]{1,15}|\*)\Z")
 
+_STRONG_ETAG: Final = re.compile(r'"[\x21\x23-\x7e]{0,298}"\Z')
+
 
 def retry_after(text: str | None, now: datetime | None = None) -> float | None:
     """Read Retry-After, seconds or an HTTP date, into seconds from now (RFC 9110, 10.2.3)."""
@@ -28,9 +30,12 @@ def content_range(text: str | None) -> tuple[int, int | None] | None:
     match = _CONTENT_RANGE.match(text.strip()) if text is not None else None
     if match is None:
         return None
-    return int(match[1]), None if match[3] == "*" else int(match[3])
+    first, last, total = int(match[1]), int(match[2]), None if match[3] == "*" else int(match[3])
+    if last < first or (total is not None and total <= last):
+        return None
+    return first, total
 
 
 def strong_etag(text: str | None) -> str | None:
-    """Return an ETag that stands for exact bytes; weak ones do not (8.8.3)."""
-    return text if text is not None and text.startswith('"') and len(text) <= 300 else None
+    """Return an ETag that stands for exact bytes and can be sent back; weak ones do not (8.8.3)."""
+    return text if text is not None and _STRONG_ETAG.match(text) else None

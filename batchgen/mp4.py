@@ -142,7 +142,8 @@ def _track(file: IO[bytes], trak: _Box, media: _Box) -> VideoInfo:
         width=width >> 16 or None,
         height=height >> 16 or None,
         fps=round(samples * scale / ticks, 3) if ticks and scale else None,
-        duration_s=round(length / scale, 3) if scale else None,
+        # A fragmented file's header says 0: it does not say.
+        duration_s=round(length / scale, 3) if length and scale else None,
     )
 
 

@@ -56,10 +56,16 @@ _MAYBE_TAKEN: Final = frozenset({408, 425, 500, 502, 504})
 _BUSY: Final = frozenset({429, 503})
 _TOO_LARGE: Final = frozenset({413, 414, 431})
 _ACCOUNT: Final = re.compile(
-    r"\b(credits?|balance|billing|payment|quota|subscription|insufficient funds|api[ _-]?key)\b",
+    r"\b(?:(?:insufficient|not enough|no|low|out of|ran out of|run out of) (?:\w+ )?"
+    r"(?:credits?|balance|funds|quota)"
+    r"|(?:credits?|balance|funds|quota) (?:\w+ )?(?:is |are )?(?:exhausted|exceeded|too low|empty)"
+    r"|payment required|billing|top up|subscription|api[ _-]?key)\b",
     re.IGNORECASE,
 )
-"""Words by which a 400 about the account is told from a 400 about the task."""
+"""Phrases by which a 400 about the account is told from a 400 about the task.
+
+Phrases and not words: a server that repeats the prompt may well say "balance".
+"""
 
 
 def decide(phase: Phase, trouble: Trouble) -> Action:

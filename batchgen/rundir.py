@@ -58,6 +58,15 @@ class RunDirectory:
         """Tell whether a run has been here."""
         return self.ledger.is_file()
 
+    def has_lost_its_ledger(self) -> bool:
+        """Tell whether a run has left results here without what it knew of them.
+
+        An empty file is no loss of its own: a kill may leave one before there is any result.
+        """
+        if self.ledger.is_file() and self.ledger.stat().st_size > 0:
+            return False
+        return (self.path / "manifest.jsonl").exists() or any(self.videos.glob("*.mp4"))
+
     def create(self) -> None:
         """Make the directory and its parts.
 
@@ -79,12 +88,14 @@ class RunDirectory:
             ) from None
 
     def is_held(self) -> bool:
-        """Tell whether another process holds it."""
+        """Tell whether another process holds it; one that is not there is not held."""
         try:
             with self.lock():
                 return False
         except RunLocked:
             return True
+        except FileNotFoundError:
+            return False
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -118,7 +129,9 @@ def replacing(path: Path) -> Iterator[IO[str]]:
     """
     part = path.with_name(f".{path.name}.part")
     try:
-        with part.open("w", encoding="utf-8", newline="") as file:
+        # Made anew: what lies here may be a link that leads out of the run directory.
+        part.unlink(missing_ok=True)
+        with part.open("x", encoding="utf-8", newline="") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())

@@ -9,7 +9,7 @@ def printable(text: str) -> str:
 def shortened(text: str, width: int) -> str:
     """Put any text on one line of at most `width` signs."""
     line = printable(text)
-    return line if len(line) <= width else line[: width - 1] + "…"
+    return line if len(line) <= width else (line[: width - 1] + "…" if width > 0 else "")
 
 
 def duration(seconds: float) -> str:
@@ -25,6 +25,7 @@ def duration(seconds: float) -> str:
 def size(count: int) -> str:
     """Write a number of bytes as people say it."""
     for limit, unit in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):
-        if count >= limit:
+        # From where it rounds up to a whole one: never "1000.0 kB".
+        if count >= limit * 0.99995:
             return f"{count / limit:.1f} {unit}"
-    return f"{count} bytes"
+    return f"{count} bytes" if count != 1 else "1 byte"

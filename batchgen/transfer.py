@@ -3,6 +3,7 @@
 Writes only the part file it is told; gives no final names and records nothing: the run does.
 """
 
+import errno
 import hashlib
 import ipaddress
 import os
@@ -12,7 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
 import aiofiles
@@ -24,6 +25,7 @@ from batchgen import headers, mp4
 from batchgen._version import __version__
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.rundir import sync_directory
+from batchgen.terminal import printable
 from batchgen.urls import is_loopback
 
 WRITE_BYTES: Final = 256 * 1024
@@ -33,6 +35,8 @@ MAX_REDIRECTS: Final = 3
 _NOT_PUBLIC: Final = "is not a public address"
 STALL_SECONDS: Final = 60.0
 """A file host that sends nothing for so long is taken for gone."""
+_EMBEDS_IPV4: Final = frozenset({0, 0xFFFF, 0x64FF9B << 64})
+"""First 96 bits of IPv6 addresses that end in an IPv4 one: compatible, mapped, NAT64."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,8 @@ async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Trans
     def public_socket(address: Any) -> socket.socket:
         family, kind, protocol, _, target = address
         if not _allowed(target[0], open_to_loopback=open_to_loopback):
-            raise OSError(f"{target[0]} {_NOT_PUBLIC}")
+            # With a number: aiohttp shows the text of an OSError only where it has one.
+            raise OSError(errno.EACCES, f"{target[0]} {_NOT_PUBLIC}")
         return socket.socket(family, kind, protocol)
 
     trace = aiohttp.TraceConfig()
@@ -183,8 +188,10 @@ async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Trans
 def _allowed(address: str, *, open_to_loopback: bool) -> bool:
     """Tell whether a file may be fetched from an IP address."""
     ip = ipaddress.ip_address(address.split("%", maxsplit=1)[0])
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
+    if isinstance(ip, ipaddress.IPv6Address) and not ip.is_loopback:
+        # Where it stands for an IPv4 address, that one counts.
+        embedded = int(ip) >> 32 in _EMBEDS_IPV4
+        ip = ipaddress.IPv4Address(int(ip) & 0xFFFF_FFFF) if embedded else ip.sixtofour or ip
     if ip.is_loopback:
         return open_to_loopback
     return ip.is_global and not ip.is_multicast
@@ -227,21 +234,30 @@ async def _take(response: aiohttp.ClientResponse, part: Part) -> Trouble | None:
 
 async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None:
     """Stream the body into the part file, hashing on the way, and make it durable."""
-    async with aiofiles.open(part.path, "r+b" if part.received else "wb") as file:
+    # Unbuffered: what `received` counts has been written, and fsync reaches all of it.
+    mode: Literal["r+b", "wb"] = "r+b" if part.received else "wb"
+    async with aiofiles.open(part.path, mode, buffering=0, opener=_open_no_link) as file:
         await file.seek(part.received)
         await file.truncate()
         waiting = bytearray()
-        async for chunk in response.content.iter_chunked(WRITE_BYTES):
-            waiting += chunk
-            if len(waiting) >= WRITE_BYTES:
-                await _append(file, part, bytes(waiting))
-                waiting.clear()
-            if part.received > MAX_VIDEO_BYTES:
-                part.restart()
-                return Unusable("the file is larger than any clip")
-        await _append(file, part, bytes(waiting))
+        try:
+            async for chunk in response.content.iter_chunked(WRITE_BYTES):
+                waiting += chunk
+                if len(waiting) >= WRITE_BYTES:
+                    await _append(file, part, waiting)
+                if part.received > MAX_VIDEO_BYTES:
+                    part.restart()
+                    return Unusable("the file is larger than any clip")
+        except (aiohttp.ClientError, TimeoutError):
+            # What came before the cut need not come again.
+            await _append(file, part, waiting)
+            raise
+        await _append(file, part, waiting)
         if part.total is not None and part.received < part.total:
             return Interrupted(f"the file was cut at {part.received} of {part.total} bytes")
+        if part.total is not None and part.received > part.total:
+            part.restart()
+            return Unusable("the server sent more than the whole file")
         try:
             await anyio.to_thread.run_sync(os.fsync, file.fileno())
         except OSError:
@@ -251,20 +267,41 @@ async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None
     return None
 
 
-async def _append(file: Any, part: Part, block: bytes) -> None:
-    await file.write(block)
+async def _append(file: Any, part: Part, waiting: bytearray) -> None:
+    """Write all that waits; the part knows of it only once it is written."""
+    block = bytes(waiting)
+    waiting.clear()
+    rest = memoryview(block)
+    while rest:
+        rest = rest[await file.write(rest) :]
     part.digest.update(block)
     part.received += len(block)
 
 
+def _open_no_link(path: str, flags: int) -> int:
+    """Open a part, never through a symbolic link: that may lead out of the run directory."""
+    if flags & os.O_CREAT:
+        Path(path).unlink(missing_ok=True)
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+
+
 def _trouble(error: BaseException, *, left: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
-    if isinstance(error, TimeoutError):
-        reason = "no answer in time"
-    else:
-        reason = str(error).split("?")[0][:200] or type(error).__name__
-    if _NOT_PUBLIC in reason:
+    said = str(error)
+    if _NOT_PUBLIC in said:
         return Unusable("the video's host has an address that is not public")
+    match error:
+        case TimeoutError():
+            reason = "no answer in time"
+        # These two quote what the server sent, which may be our own address.
+        case aiohttp.ClientPayloadError():
+            reason = "the connection broke off before the end of the file"
+        case aiohttp.ClientResponseError():
+            reason = "the server's answer is no HTTP"
+        case aiohttp.ClientError() if not isinstance(error, aiohttp.InvalidURL):
+            reason = printable(said.split("?", maxsplit=1)[0])[:200] or type(error).__name__
+        case _:
+            return Unusable("the video's address is no URL")
     return Interrupted(reason) if left else NotSent(reason)
 
 

@@ -397,7 +397,8 @@ def test_shuffled_mixes_and_is_the_same_everywhere() -> None:
     mixed = sorted(tasks, key=lambda task: order_key(Order.SHUFFLED, task, 2))
     assert mixed != tasks
     assert {task.prompt for task in mixed[:20]} == {"A fox", "A tram"}
-    again = sorted(tasks[::-1], key=lambda task: order_key(Order.SHUFFLED, task, 2))
+    turned = tasks[::-1]
+    again = sorted(turned, key=lambda task: order_key(Order.SHUFFLED, task, 2))
     assert again == mixed
 
 

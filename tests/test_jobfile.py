@@ -598,8 +598,10 @@ def terminal_column(line: str, index: int) -> int:
 def test_a_problem_is_drawn_with_its_line_a_caret_and_its_hint() -> None:
     (problem,) = mistakes(FOX + "defaults: {cfg: 7}")
     assert str(problem).splitlines() == [
-        'job.yaml:2:12: "cfg" in defaults is no parameter of wan/v2.1/1.3b/text-to-video '
-        "and no ${cfg} stands in a prompt",
+        (
+            f'job.yaml:2:12: "cfg" in defaults is no parameter of {WAN_1_3B} and no ${{cfg}} '
+            "stands in a prompt"
+        ),
         "  2 | defaults: {cfg: 7}",
         "    |            ^^^",
         '    did you mean "guidance_scale"?',
@@ -786,6 +788,8 @@ def test_a_base_url_and_a_concurrency_are_laid_over_the_file_s() -> None:
     assert job.provider.base_url == "http://127.0.0.1:8000"
     assert job.provider.api_key_env == "MY_KEY"
     assert job.run.concurrency == 3
+    bare = load(FOX, Overrides(base_url="https://proxy.example/aiml"))
+    assert bare.provider.base_url == "https://proxy.example/aiml"
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,15 @@ def test_a_400_about_the_account_pauses_the_run_and_fails_no_task(
 
 
 @pytest.mark.parametrize(
-    "message", ["", "prompt is too long", "seed must be an integer", "discredited", "keyframes"]
+    "message",
+    [
+        "",
+        "prompt is too long",
+        "seed must be an integer",
+        "discredited",
+        "keyframes",
+        "rejected: a gymnast keeps her balance",
+    ],
 )
 def test_a_400_about_the_task_fails_the_task(message: str) -> None:
     assert decide(Phase.SUBMIT, Answered(400, message)) is Action.FAIL

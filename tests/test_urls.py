@@ -36,6 +36,7 @@ def test_https_anywhere_and_http_at_home_are_taken(url: str) -> None:
         ("http://[::ffff:10.0.0.1]", "in the clear"),
         ("https://user:CANARY@host", "a user or a password"),
         ("https://user@host", "a user or a password"),
+        ("https://@host", "a user or a password"),
         ("https://:CANARY@host", "a user or a password"),
         ("http://127.0.0.1@evil.example", "a user or a password"),
         ("https://host/?key=CANARY", "no ? and no #"),
@@ -81,5 +82,7 @@ def test_any_text_is_taken_or_objected_to(text: str) -> None:
         ("0x7f.1", False),
     ],
 )
-def test_a_host_is_loopback_only_where_it_can_mean_nothing_else(host: str, *, loopback: bool) -> None:
+def test_a_host_is_loopback_only_where_it_can_mean_nothing_else(
+    host: str, *, loopback: bool
+) -> None:
     assert is_loopback(host) is loopback

@@ -202,7 +202,18 @@ def test_a_range_that_makes_no_sense_says_why(written: str, said: str) -> None:
 
 @pytest.mark.parametrize(
     "text",
-    ["", "4", "1..4", "1 to 4", "2024-01-02", "1-4 (2)", "1-4 [2] x", "a-b", "1e3-2e3", "\N{ARABIC-INDIC DIGIT ONE}-\N{ARABIC-INDIC DIGIT FOUR}"],
+    [
+        "",
+        "4",
+        "1..4",
+        "1 to 4",
+        "2024-01-02",
+        "1-4 (2)",
+        "1-4 [2] x",
+        "a-b",
+        "1e3-2e3",
+        "\N{ARABIC-INDIC DIGIT ONE}-\N{ARABIC-INDIC DIGIT FOUR}",
+    ],
 )
 def test_text_of_another_form_is_no_range(text: str) -> None:
     assert values.number_range(text) is None

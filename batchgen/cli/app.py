@@ -18,14 +18,15 @@ ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="batchgen")
 def batchgen() -> None:
-    """Batches of text-to-video generations from a YAML file.
+    r"""Batches of text-to-video generations from a YAML file.
 
     Write down the videos you want, start the run in the evening, look at the page in the morning.
     Every video is paid for once; whatever was interrupted goes on with the same command.
 
-        batchgen init --grid        write a starter job
-        batchgen plan JOB           what it would make
-        batchgen run JOB            make it
+    \b
+    batchgen init --grid     write a starter job
+    batchgen plan JOB        what it would make
+    batchgen run JOB         make it
     """
 
 

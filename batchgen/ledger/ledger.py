@@ -9,7 +9,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from batchgen.errors import LedgerError, RunDirectoryError
@@ -39,6 +38,12 @@ class Ledger:
             RunLocked: Another process holds it.
         """
         directory = RunDirectory(Path(path))
+        if directory.has_lost_its_ledger():
+            raise RunDirectoryError(
+                f"{directory.path} holds the results of a run, but {directory.ledger} is gone or "
+                "empty, and it alone knows what was paid for: restore it from a copy, or run with "
+                "another --output"
+            )
         directory.create()
         with ExitStack() as held:
             held.enter_context(directory.lock())
@@ -53,12 +58,7 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     # Before and after a run: these block.
@@ -163,13 +163,17 @@ class Ledger:
         """Return what is spent or reserved, in US dollars, and how many submits that is.
 
         A task counts while the provider has it, had it or may have it; a refused submit does not.
+        A submit in doubt goes on counting when its task is submitted again.
         """
         total, count = self._writer.ask(
             lambda db: db.execute(
-                "SELECT coalesce(sum(coalesce(tasks.cost_usd, submits.reserved_usd, 0)), 0),"
-                " count(*) FROM tasks JOIN submits USING (client_request_id)"
+                "SELECT coalesce(sum(usd), 0), count(*) FROM ("
+                " SELECT coalesce(tasks.cost_usd, submits.reserved_usd, 0) AS usd"
+                " FROM tasks JOIN submits USING (client_request_id)"
                 " WHERE tasks.status NOT IN ('pending', 'cancelled')"
                 " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation'))"
+                " UNION ALL SELECT coalesce(reserved_usd, 0) FROM submits"
+                " WHERE outcome = 'resubmitted')"
             ).fetchone()
         )
         return float(total), int(count)
@@ -383,9 +387,12 @@ class Ledger:
         """Keep a checked file's size and hash before it gets its final name."""
 
         def step(db: sqlite3.Connection) -> None:
-            db.execute(
-                "UPDATE tasks SET bytes = ?, sha256 = ? WHERE task_id = ?", (size, sha256, task_id)
-            )
+            changed = db.execute(
+                "UPDATE tasks SET bytes = ?, sha256 = ? WHERE task_id = ? AND status = 'completed'",
+                (size, sha256, task_id),
+            ).rowcount
+            if changed != 1:
+                raise LedgerError(f"task {task_id} has no video whose file could be kept")
 
         await self._writer.record(step)
 

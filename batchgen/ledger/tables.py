@@ -135,23 +135,33 @@ def connect(path: Path) -> sqlite3.Connection:
     Raises:
         RunDirectoryError: It is damaged, foreign or newer.
     """
-    db = sqlite3.connect(path, isolation_level=None)
     try:
-        # EXCLUSIVE first: with it, WAL needs no shared-memory file and keeps others out.
-        db.execute("PRAGMA locking_mode = EXCLUSIVE")
-        db.execute("PRAGMA journal_mode = WAL")
-        db.execute("PRAGMA synchronous = FULL")
-        # A kill between the file's birth and its tables leaves an empty database.
-        if not db.execute("SELECT 1 FROM sqlite_schema").fetchone():
-            db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
-        _check(db)
+        db = sqlite3.connect(path, isolation_level=None)
+        try:
+            _prepare(db)
+        except BaseException:
+            db.close()
+            raise
     except (sqlite3.DatabaseError, RunDirectoryError) as error:
-        db.close()
         raise RunDirectoryError(
             f"{path} cannot be used: {error}. Nothing was changed. It alone knows what was paid "
             "for: restore it from a copy, or run with another --output"
         ) from error
     return db
+
+
+def _prepare(db: sqlite3.Connection) -> None:
+    # EXCLUSIVE first: with it, WAL needs no shared-memory file and keeps others out.
+    db.execute("PRAGMA locking_mode = EXCLUSIVE")
+    # A kill between the file's birth and its tables leaves an empty database.
+    empty = not db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    if not empty:
+        # Before the journal's mode, which is written into the file: it may be a foreign one.
+        _check(db)
+    db.execute("PRAGMA journal_mode = WAL")
+    db.execute("PRAGMA synchronous = FULL")
+    if empty:
+        db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
 
 
 def _check(db: sqlite3.Connection) -> None:

@@ -9,6 +9,7 @@ import sqlite3
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -33,6 +34,8 @@ class Writer:
             RunDirectoryError: It is damaged, foreign or newer.
         """
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
+        self._closing = threading.Lock()
+        self._closed = False
         ready: Future[None] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(path, ready), name="batchgen-ledger", daemon=True
@@ -42,8 +45,17 @@ class Writer:
 
     def close(self) -> None:
         """Finish the steps that wait and close the file."""
-        self._inbox.put(None)
+        with self._closing:
+            self._closed = True
+            self._inbox.put(None)
         self._thread.join()
+
+    def _put(self, request: "_Request") -> None:
+        """Hand a step to the thread, which answers all it is handed before it ends."""
+        with self._closing:
+            if self._closed:
+                raise LedgerError("the ledger is closed")
+            self._inbox.put(request)
 
     async def record(self, step: Step[T]) -> T:
         """Do a step and wait until it is durable.
@@ -55,7 +67,7 @@ class Writer:
         """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[T] = loop.create_future()
-        self._inbox.put(_Request(step, loop, answer))
+        self._put(_Request(step, loop, answer))
         return await answer
 
     def ask(self, step: Step[T]) -> T:
@@ -65,7 +77,7 @@ class Writer:
             LedgerError: It could not be made durable, or is not allowed; it did not happen.
         """
         answer: Future[T] = Future()
-        self._inbox.put(_Request(step, None, answer))
+        self._put(_Request(step, None, answer))
         return answer.result()
 
     def _serve(self, path: Path, ready: Future[None]) -> None:
@@ -81,7 +93,12 @@ class Writer:
             while len(requests) < GROUP and not self._inbox.empty():
                 requests.append(self._inbox.get())
             running = None not in requests
-            _settle(_commit(connection, [request for request in requests if request is not None]))
+            steps = [request for request in requests if request is not None]
+            _settle(_commit(connection, [step for step in steps if step.loop is not None]))
+            # Each by itself: it may read from an iterator, so it cannot be done a second time.
+            for step in steps:
+                if step.loop is None:
+                    _settle(_commit(connection, [step]))
         connection.close()
 
 
@@ -107,7 +124,9 @@ def _commit(db: sqlite3.Connection, requests: Sequence[_Request]) -> _Answers:
         db.execute("COMMIT")
     except Exception as error:  # noqa: BLE001  # a step may raise anything; who asked gets it
         if db.in_transaction:
-            db.execute("ROLLBACK")
+            # Where even that fails the next BEGIN says so.
+            with suppress(sqlite3.Error):
+                db.execute("ROLLBACK")
         if len(requests) > 1:
             return [answer for request in requests for answer in _commit(db, [request])]
         if isinstance(error, sqlite3.Error):

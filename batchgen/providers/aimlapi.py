@@ -2,10 +2,10 @@
 
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
-from typing import Final
+from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
@@ -18,10 +18,14 @@ from batchgen.terminal import printable
 
 MAX_BODY_BYTES: Final = 1 << 20
 """An answer is a few hundred bytes; a page of the log some 30 kB."""
+SECRET_CHARACTERS: Final = 8
+"""Shorter keys are the sandbox's: they hide nothing."""
 LOG_PAGE: Final = 100
 LOG_PAGES: Final = 100
 CLOCK_SKEW: Final = 300.0
 """Seconds by which the provider's clock may differ from ours when its log is read."""
+
+Outcome = TypeVar("Outcome", SubmitOutcome, FetchOutcome)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +38,14 @@ class Secret:
         """Show that there is one, and nothing of it."""
         return "Secret(…)"
 
+    def hidden_in(self, text: str) -> str:
+        """Take the key out of a text. One of a few signs is no secret, and part of honest words."""
+        return text.replace(self.value, "***") if len(self.value) >= SECRET_CHARACTERS else text
+
     def remove_from(self, body: bytes) -> bytes:
-        """Take the key out of words a server said."""
+        """Take the key out of the bytes a server sent."""
+        if len(self.value) < SECRET_CHARACTERS:
+            return body
         return body.replace(self.value.encode("ascii"), b"***")
 
 
@@ -86,14 +96,14 @@ class AimlApi:
             limits=self._submit_timeout,
         )
         if isinstance(answer, _Answer):
-            return wire.read_submit(answer.status, answer.headers, answer.body)
+            return self._without_key(wire.read_submit(answer.status, answer.headers, answer.body))
         return answer
 
     async def fetch(self, generation_id: str) -> FetchOutcome:
         """Ask how a generation stands. Cancelling it costs nothing."""
         answer = await self._query(wire.fetch_path(self._model, generation_id))
         if isinstance(answer, _Answer):
-            return wire.read_fetch(answer.status, answer.headers, answer.body)
+            return self._without_key(wire.read_fetch(answer.status, answer.headers, answer.body))
         return answer
 
     async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
@@ -130,6 +140,14 @@ class AimlApi:
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.value}"}
 
+    def _without_key(self, outcome: Outcome) -> Outcome:
+        """Take out a key that stood in the answer's head, or was spelled with escapes."""
+        texts = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
+        hidden: dict[str, Any] = {
+            name: self._key.hidden_in(text) for name, text in texts.items() if isinstance(text, str)
+        }
+        return replace(outcome, **hidden)
+
     async def _query(self, path: str, *, authorized: bool = True) -> "_Reply":
         return await self._request(
             self._queries,
@@ -162,12 +180,24 @@ class AimlApi:
                 timeout=limits,
                 trace_request_ctx=trace,
             ) as response:
-                content = await _read_capped(response)
+                try:
+                    content = await _read_capped(response)
+                except (aiohttp.ClientError, TimeoutError):
+                    if method != "POST" or wire.ID_HEADER not in response.headers:
+                        raise
+                    # The body was cut, but the id of what was paid for stands in the head.
+                    content = b""
                 # Some servers repeat the key in what they say of it.
                 return _Answer(response.status, response.headers, self._key.remove_from(content))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = _reason(error)
+            reason = self._reason(error)
             return Interrupted(reason) if trace.left else NotSent(reason)
+
+    def _reason(self, error: BaseException) -> str:
+        """Put an exception into words; its own may be empty, or quote what the server sent."""
+        if isinstance(error, TimeoutError):
+            return "no answer in time"
+        return printable(self._key.hidden_in(str(error)))[:200] or type(error).__name__
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,13 +263,6 @@ async def _read_capped(response: aiohttp.ClientResponse) -> bytes:
         if len(body) > MAX_BODY_BYTES:
             return b""
     return bytes(body)
-
-
-def _reason(error: BaseException) -> str:
-    """Put an exception into words; its own may be empty."""
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return printable(str(error))[:200] or type(error).__name__
 
 
 def _iso(seconds: float) -> str:

@@ -34,8 +34,11 @@ FAILED_WORDS: Final = frozenset({"error", "failed"})
 QUEUE_WORDS: Final = frozenset({"waiting", "queued"})
 """Pending words that say the work has not begun."""
 
+ID_HEADER: Final = "x-inference-id"
+"""Repeats the generation's id in the head of an answer."""
 MAX_ID_CHARACTERS: Final = 1_000
 MAX_URL_CHARACTERS: Final = 8_000
+_NO_REASON: Final = "the provider gave no reason"
 _FIRST_FORM: Final = "/v2/generate/video/alibaba/generation"
 _UNIVERSAL_FORM: Final = "/v2/video/generations"
 
@@ -61,7 +64,7 @@ def read_submit(status: int, headers: Headers, body: bytes) -> SubmitOutcome:
         content.get("id"),
         content.get("generation_id"),
         # The same id, for a body that was cut or is no JSON.
-        headers.get("x-inference-id"),
+        headers.get(ID_HEADER),
     ):
         if isinstance(found, str) and _usable_id(found):
             return Accepted(found)
@@ -190,9 +193,9 @@ def _amount(value: object) -> float | None:
 def _failure(content: Mapping[str, Any]) -> GenerationFailed:
     error = content.get("error")
     if not isinstance(error, dict):
-        said = printable(str(error)) if error else "the provider gave no reason"
-        return GenerationFailed("generation_failed", said[:MESSAGE_CHARACTERS])
-    message = _first_text(error, ("message", "detail", "msg")) or "the provider gave no reason"
+        said = printable(str(error))[:MESSAGE_CHARACTERS] if error else ""
+        return GenerationFailed("generation_failed", said or _NO_REASON)
+    message = _first_text(error, ("message", "detail", "msg")) or _NO_REASON
     name = _first_text(error, ("name", "code", "type"))
     code = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60]
     return GenerationFailed(code or "generation_failed", message)

@@ -29,7 +29,7 @@ RECORDED: Final = (
     "attempts", "error_code", "error_message", "bytes", "sha256", "width", "height", "fps",
     "duration_s", "cost_usd", "cost_is_estimate", "job_sha256", "batchgen_version",
 )  # fmt: skip
-"""Columns that say what happened; any other is a parameter, or with `var_` a variable."""
+"""Columns that say what happened. Any other is a parameter, or with `var_` in front a variable."""
 
 _LEFT_OUT: Final = frozenset({"file_name", "video_url", "sha256", "job_sha256"})
 _CHUNK: Final = 500

@@ -53,8 +53,17 @@ _TAIL: Final = (
     "batchgen_version",
 )
 _OWN: Final = frozenset({"model", "prompt"})
-_FIRST: Final = ("negative_prompt", "seed", "guidance_scale", "shift", "sampler")
-"""Parameters that come first, in this order; others follow as the model's table has them."""
+_FIRST: Final = (
+    "negative_prompt",
+    "seed",
+    "guidance_scale",
+    "shift",
+    "sampler",
+    "inference_steps",
+    "aspect_ratio",
+)
+"""Parameters every manifest has, first and in this order; others follow as the model's table has
+them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +87,9 @@ class Layout:
         """Take the columns from the model's table and from what the tasks really have."""
         sent, variables = ledger.column_names()
         table = parameters_of(job.provider.model) or {}
-        names = dict.fromkeys((*(n for n in _FIRST if n in table or n in sent), *table, *sent))
+        names = dict.fromkeys((*_FIRST, *table, *sent))
         return cls(
-            parameters=tuple(
-                # A parameter that is called like one of our own columns keeps its name apart.
-                name
-                for name in names
-                if name not in _OWN
-            ),
+            parameters=tuple(name for name in names if name not in _OWN),
             variables=tuple(variables),
             provider=job.provider.kind,
             job_sha256=hashlib.sha256(job.source.encode()).hexdigest() if job.source else None,
@@ -147,7 +151,9 @@ class Layout:
 
     @staticmethod
     def _parameter_column(name: str) -> str:
-        return f"param_{name}" if name in _HEAD or name in _TAIL else name
+        """Keep a parameter that is called like a column of ours, or could be, apart from it."""
+        ours = name in _HEAD or name in _TAIL or name.startswith(("var_", "param_"))
+        return f"param_{name}" if ours else name
 
 
 def manifest_rows(job: Job, ledger: Ledger) -> Iterator[Row]:
