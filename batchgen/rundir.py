@@ -58,13 +58,8 @@ class RunDirectory:
         """Tell whether a run has been here."""
         return self.ledger.is_file()
 
-    def has_lost_its_ledger(self) -> bool:
-        """Tell whether a run has left results here without what it knew of them.
-
-        An empty file is no loss of its own: a kill may leave one before there is any result.
-        """
-        if self.ledger.is_file() and self.ledger.stat().st_size > 0:
-            return False
+    def has_results(self) -> bool:
+        """Tell whether a run has left results here."""
         return (self.path / "manifest.jsonl").exists() or any(self.videos.glob("*.mp4"))
 
     def create(self) -> None:

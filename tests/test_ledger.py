@@ -1,4 +1,4 @@
-"""What a step's caller was told is on disk, whatever ends the process, and no wrong step is kept."""
+"""What a step's caller was told is on disk, whatever ends the process; no wrong step is kept."""
 
 import asyncio
 import fcntl
@@ -22,13 +22,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from batchgen.errors import LedgerError, RunDirectoryError, RunLocked
 from batchgen.ledger import Admission, Ledger, Record
+from batchgen.models import Scalar
 from batchgen.task import TRANSITIONS, Cause, Status, Task
 
 NOW = 1_785_585_600.0
 
 
 def task(number: int, *, index: int | None = None, **more: Any) -> Task:
-    params = {"model": "m", "prompt": f"prompt {number}", "seed": number}
+    params: dict[str, Scalar] = {"model": "m", "prompt": f"prompt {number}", "seed": number}
     place = number if index is None else index
     return Task(f"task{number:08}", place, params, f"prompt {number}", **more)
 
@@ -269,7 +270,7 @@ def test_tasks_are_admitted_once_although_a_wrong_step_shares_the_commit(ledger:
         begun.set()
         free.wait(5)
 
-    async def go() -> list[Any]:
+    async def go() -> tuple[Any, Any]:
         # While the thread is busy the others gather behind it, into one group.
         blocker = threading.Thread(target=writer.ask, args=(slow,))
         blocker.start()
@@ -279,9 +280,9 @@ def test_tasks_are_admitted_once_although_a_wrong_step_shares_the_commit(ledger:
         joining = asyncio.ensure_future(asyncio.to_thread(ledger.admit, tasks(range(30))))
         await asyncio.sleep(0.1)
         free.set()
-        results = await asyncio.gather(wrong, joining, return_exceptions=True)
+        wrong_step, admitted = await asyncio.gather(wrong, joining, return_exceptions=True)
         blocker.join()
-        return results
+        return wrong_step, admitted
 
     wrong, admission = asyncio.run(go())
     assert isinstance(wrong, LedgerError)
@@ -376,7 +377,7 @@ def test_a_directory_in_place_of_the_ledger_is_a_clear_error(tmp_path: Path) -> 
 
 
 @pytest.mark.parametrize("result", ["manifest.jsonl", "videos/a.mp4"])
-@pytest.mark.parametrize("loss", ["gone", "empty"])
+@pytest.mark.parametrize("loss", ["gone", "empty", "without its write-ahead log"])
 def test_a_run_whose_ledger_was_lost_is_never_begun_anew(
     tmp_path: Path, loss: str, result: str
 ) -> None:
@@ -385,6 +386,11 @@ def test_a_run_whose_ledger_was_lost_is_never_begun_anew(
     file.unlink()
     if loss == "empty":
         file.touch()
+    if loss == "without its write-ahead log":
+        db = sqlite3.connect(file)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.close()
+        assert file.stat().st_size > 0
     with pytest.raises(RunDirectoryError, match="restore it from a copy"):
         Ledger.open(tmp_path)
 
@@ -415,9 +421,11 @@ def test_a_directory_belongs_to_the_provider_it_was_given_to_first(tmp_path: Pat
     with Ledger.open(tmp_path) as ledger:
         ledger.bind("sandbox")
         ledger.bind("sandbox")
-    with Ledger.open(tmp_path) as ledger:
-        with pytest.raises(RunDirectoryError, match="sandbox, not aimlapi"):
-            ledger.bind("aimlapi")
+    with (
+        Ledger.open(tmp_path) as ledger,
+        pytest.raises(RunDirectoryError, match="sandbox, not aimlapi"),
+    ):
+        ledger.bind("aimlapi")
 
 
 def test_a_job_that_is_admitted_twice_changes_nothing(ledger: Ledger) -> None:
@@ -443,9 +451,9 @@ def test_a_job_that_grows_keeps_what_was_done_and_one_that_shrinks_forgets_only_
     # Without the tasks 1 and 2, which were sent, and 3 to 8, which were not.
     fewer = [*tasks(range(1)), *tasks(range(9, 12))]
     assert ledger.admit(fewer) == Admission(new=0, known=4, gone=6, duplicates=0)
-    assert [record.task_id[-2:] for record in ledger.records()] == ["00", "09", "10", "11"] + [
-        "01",
-        "02",
+    assert [record.task_id[-2:] for record in ledger.records()] == [
+        *("00", "09", "10", "11"),
+        *("01", "02"),
     ]
     assert ledger.counts() == {Status.PENDING: 4}
     assert ledger.size() == 6
@@ -585,11 +593,13 @@ def test_a_doubtful_submit_goes_on_counting_when_its_task_is_submitted_again(
     async def go() -> None:
         await bring(ledger, "task00000000", Status.UNRESOLVED)
         await ledger.resubmit("task00000000", at=NOW)
-        assert ledger.committed() == (pytest.approx(0.06), 1)
+        assert ledger.committed() == (0.06, 1)
         await bring(ledger, "task00000000", Status.SUCCEEDED)
 
     asyncio.run(go())
-    assert ledger.committed() == (pytest.approx(0.06 + 0.05), 2)
+    usd, count = ledger.committed()
+    assert usd == pytest.approx(0.06 + 0.05)
+    assert count == 2
 
 
 def test_a_submit_that_was_not_sent_is_no_attempt_and_a_refused_one_is(ledger: Ledger) -> None:
@@ -628,7 +638,9 @@ def test_the_cost_is_the_sum_of_what_is_known_and_says_whether_a_part_is_estimat
         )
 
     asyncio.run(go())
-    assert ledger.cost() == (pytest.approx(0.11), True)
+    usd, estimated = ledger.cost()
+    assert usd == pytest.approx(0.11)
+    assert estimated
     assert ledger.mean_seconds() == 60.0
 
 

@@ -34,20 +34,15 @@ class Ledger:
         """Open the ledger of a run directory, which is made where there is none.
 
         Raises:
-            RunDirectoryError: It cannot be written, is damaged, or is newer than this version.
+            RunDirectoryError: It cannot be written, is damaged, is newer than this version, or
+                holds results without a ledger.
             RunLocked: Another process holds it.
         """
         directory = RunDirectory(Path(path))
-        if directory.has_lost_its_ledger():
-            raise RunDirectoryError(
-                f"{directory.path} holds the results of a run, but {directory.ledger} is gone or "
-                "empty, and it alone knows what was paid for: restore it from a copy, or run with "
-                "another --output"
-            )
         directory.create()
         with ExitStack() as held:
             held.enter_context(directory.lock())
-            writer = Writer(directory.ledger)
+            writer = Writer(directory.ledger, may_begin=not directory.has_results())
             held.callback(writer.close)
             return cls(directory, writer, held.pop_all())
 

@@ -11,6 +11,8 @@ from batchgen.models import Scalar
 from batchgen.task import Task
 
 SCHEMA_VERSION: Final = 1
+SMALLEST_PAGE: Final = 512
+"""Bytes; no SQLite database that holds anything is smaller."""
 
 _SCHEMA: Final = f"""
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -129,16 +131,21 @@ COLUMNS: Final = ", ".join(field.name for field in fields(Record))
 SELECT: Final = f"SELECT {COLUMNS} FROM tasks"  # our own column names
 
 
-def connect(path: Path) -> sqlite3.Connection:
+def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
     """Open the database, with its tables made where there are none.
+
+    Args:
+        path: The database.
+        may_begin: Whether there may be none.
 
     Raises:
         RunDirectoryError: It is damaged, foreign or newer.
     """
     try:
+        _refuse_stump(path)
         db = sqlite3.connect(path, isolation_level=None)
         try:
-            _prepare(db)
+            _prepare(db, may_begin=may_begin)
         except BaseException:
             db.close()
             raise
@@ -150,11 +157,19 @@ def connect(path: Path) -> sqlite3.Connection:
     return db
 
 
-def _prepare(db: sqlite3.Connection) -> None:
+def _refuse_stump(path: Path) -> None:
+    """Refuse what SQLite would take for an empty database although it is none."""
+    if path.exists() and 0 < path.stat().st_size < SMALLEST_PAGE:
+        raise sqlite3.DatabaseError("it is cut")
+
+
+def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
     # EXCLUSIVE first: with it, WAL needs no shared-memory file and keeps others out.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     # A kill between the file's birth and its tables leaves an empty database.
     empty = not db.execute("SELECT 1 FROM sqlite_schema").fetchone()
+    if empty and not may_begin:
+        raise RunDirectoryError("it is empty or gone, but the results of a run lie beside it")
     if not empty:
         # Before the journal's mode, which is written into the file: it may be a foreign one.
         _check(db)

@@ -27,8 +27,12 @@ Step = Callable[[sqlite3.Connection], T]
 class Writer:
     """The thread and its inbox."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, *, may_begin: bool) -> None:
         """Open the database in a thread of its own.
+
+        Args:
+            path: The database.
+            may_begin: Whether it may be made where there is none.
 
         Raises:
             RunDirectoryError: It is damaged, foreign or newer.
@@ -38,7 +42,7 @@ class Writer:
         self._closed = False
         ready: Future[None] = Future()
         self._thread = threading.Thread(
-            target=self._serve, args=(path, ready), name="batchgen-ledger", daemon=True
+            target=self._serve, args=(path, may_begin, ready), name="batchgen-ledger", daemon=True
         )
         self._thread.start()
         ready.result()
@@ -80,9 +84,9 @@ class Writer:
         self._put(_Request(step, None, answer))
         return answer.result()
 
-    def _serve(self, path: Path, ready: Future[None]) -> None:
+    def _serve(self, path: Path, may_begin: bool, ready: Future[None]) -> None:  # noqa: FBT001
         try:
-            connection = connect(path)
+            connection = connect(path, may_begin=may_begin)
         except BaseException as error:  # noqa: BLE001  # handed to whoever opens the ledger
             ready.set_exception(error)
             return

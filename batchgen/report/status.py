@@ -72,5 +72,5 @@ def read_status(directory: RunDirectory) -> RunStatus | None:
     try:
         content = json.loads(directory.status.read_text("utf-8"))
         return RunStatus(**content)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
