@@ -48,6 +48,7 @@ if TYPE_CHECKING:
         RunSettings,
     )
     from batchgen.jobfile import Overrides, load_job
+    from batchgen.providers.base import Provider
     from batchgen.session import Again, Events, run_job, watch_job
     from batchgen.task import Status, Task
 
@@ -65,6 +66,7 @@ _HOME = {
         "RunSettings",
     ),
     "batchgen.jobfile": ("Overrides", "load_job"),
+    "batchgen.providers.base": ("Provider",),
     "batchgen.session": ("Again", "Events", "run_job", "watch_job"),
     "batchgen.task": ("Status", "Task"),
 }  # fmt: skip
@@ -90,6 +92,7 @@ __all__ = [
     "Place",
     "Problem",
     "Prompt",
+    "Provider",
     "ProviderRefused",
     "ProviderSettings",
     "Reason",

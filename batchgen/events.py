@@ -72,9 +72,12 @@ class Watchers:
         self._observers.append(observer)
 
     def __call__(self, event: Event) -> None:
-        """Tell every observer."""
-        for observer in self._observers:
-            observer(event)
+        """Tell every observer; one that cannot write any more is told nothing more."""
+        for observer in tuple(self._observers):
+            try:
+                observer(event)
+            except OSError:
+                self._observers.remove(observer)
 
 
 class Reason(StrEnum):
@@ -96,7 +99,7 @@ class Summary:
     Attributes:
         reason: Why it ended.
         counts: Tasks of the job by status.
-        submitted: POSTs that this run made.
+        submitted: Submits that this run began.
         cost_usd: US dollars the job's videos cost in all; None where nothing is known of it.
         cost_is_estimate: Whether part of the cost is reckoned and not the provider's word.
         seconds: How long the run took.

@@ -21,32 +21,42 @@ SEED_BITS: Final = 31
 def expand(job: Job) -> Iterator[Task]:
     """Yield the job's tasks in their order.
 
-    The same job gives the same tasks with the same ids on any machine. Tasks that would be equal in
-    every value sent share an id; the ledger keeps the first.
+    The same job gives the same tasks with the same ids on any machine. What would be sent twice the
+    same is one task: the first place it has.
     """
     shape = _Shape(job)
-    index = itertools.count()
+    # Only these can repeat a request; for the rest of the jobs nothing is held.
+    seen: set[str] | None = set() if job.include or shape.has_variables else None
+    index = 0
+    for prompt, number, cell, values, copy in _places(job):
+        task = shape.task(prompt, values, copy, index, number, cell)
+        if seen is not None:
+            if task.task_id in seen:
+                continue
+            seen.add(task.task_id)
+        index += 1
+        yield task
+
+
+def _places(job: Job) -> Iterator[tuple[Prompt, int, int, Values, int]]:
+    """Yield prompt, its number, the cell, the cell's values and the number of the copy."""
     number = -1
     for number, prompt in enumerate(job.prompts):
         for cell, (values, copy) in enumerate(_cells(job, prompt)):
-            yield shape.task(prompt, values, copy, next(index), number, cell)
+            yield prompt, number, cell, values, copy
     alone = [row for row in job.include if "prompt" in row]
     for position, row in enumerate(alone, start=number + 1):
-        prompt = Prompt(template=str(row["prompt"]))
-        yield shape.task(prompt, {**job.defaults, **row}, 1, next(index), position, 0)
+        yield Prompt(template=str(row["prompt"])), position, 0, {**job.defaults, **row}, 1
 
 
 def count(job: Job) -> int:
-    """Count the tasks without making any where the job has no exclusions."""
-    if job.exclude:
+    """Count the tasks, without making any where none can be left out or repeat another."""
+    if job.exclude or job.include or variable_names(job):
         return sum(1 for _ in expand(job))
-    alone = sum(1 for row in job.include if "prompt" in row)
-    rows = len(job.include) - alone
-    grids = (
+    return sum(
         _product_length(_open_axes(job.matrix, prompt)) * len(_zip_rows(job, prompt)) * job.repeat
         for prompt in job.prompts
     )
-    return sum(grids) + rows * len(job.prompts) + alone
 
 
 def order_key(order: Order, task: Task, prompts: int) -> int:
@@ -90,6 +100,7 @@ class _Shape:
         # A model without a table gets what was written and nothing else.
         self._seeded = table is not None and "seed" in table
         self._variables = variable_names(job)
+        self.has_variables = bool(self._variables)
 
     def task(
         self, prompt: Prompt, values: Values, copy: int, index: int, number: int, cell: int

@@ -4,6 +4,7 @@ Pure types. What is done about an outcome is `policy`'s to say.
 """
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -60,10 +61,17 @@ class Accepted:
 
 @dataclass(frozen=True, slots=True)
 class Pending:
-    """The generation is not done. `status` is the provider's word for it."""
+    """The generation is not done.
+
+    Attributes:
+        status: The provider's word for it.
+        known: Whether the word is one we know.
+        queued: Whether it says that the work has not begun.
+    """
 
     status: str
     known: bool = True
+    queued: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,19 @@ class GenerationFailed:
 
     code: str
     message: str
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What a provider's request log says of some submits.
+
+    Attributes:
+        found: Generation ids by client request id: these submits were taken.
+        whole: Whether the log was read to its end; if not, those that are not found may be in it.
+    """
+
+    found: Mapping[str, str]
+    whole: bool
 
 
 SubmitOutcome = Accepted | Trouble

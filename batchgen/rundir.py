@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -48,6 +49,11 @@ class RunDirectory:
     def status(self) -> Path:
         """Counts for other processes: the ledger itself is open to one only."""
         return self.state / "status.json"
+
+    @property
+    def rescued_ids(self) -> Path:
+        """Ids that were paid for when the ledger could not be written."""
+        return self.state / "rescued-ids"
 
     @property
     def sandbox_journal(self) -> Path:
@@ -104,16 +110,25 @@ class RunDirectory:
         """
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunLocked(
-                    f"another batchgen works in {self.path}; "
-                    f"watch it with `batchgen status {self.path}`"
-                ) from None
+            _flock(descriptor, self.path)
             yield
         finally:
             os.close(descriptor)
+
+
+def _flock(descriptor: int, path: Path) -> None:
+    for patience in (0.2, 0.2, 0.2, None):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if patience is None:
+                raise RunLocked(
+                    f"another batchgen works in {path}; watch it with `batchgen status {path}`"
+                ) from None
+            # `status` and `plan` hold it for a moment only.
+            time.sleep(patience)
+        else:
+            return
 
 
 @contextmanager

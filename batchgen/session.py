@@ -3,8 +3,8 @@
 The whole of `batchgen run` without the command line.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Final
 
@@ -14,7 +14,7 @@ import anyio.to_thread
 
 from batchgen import names
 from batchgen.clock import Clock, SystemClock
-from batchgen.errors import first_error
+from batchgen.errors import RunDirectoryError, first_error
 from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
@@ -110,19 +110,19 @@ class Session:
             raise first_error(group) from group
         finally:
             with anyio.CancelScope(shield=True):
-                await anyio.to_thread.run_sync(self._write_reports)
-                await anyio.to_thread.run_sync(self._write_status, state, detail)
+                await self._written(self._write_reports)
+                await self._written(self._write_status, state, detail)
         return summary
 
     async def _publish_status(self) -> None:
         while True:
-            await anyio.to_thread.run_sync(self._write_status, RUNNING, "")
+            await self._written(self._write_status, RUNNING, "")
             await self._clock.sleep(STATUS_SECONDS)
 
     async def _publish_reports(self) -> None:
         while True:
             began = self._clock.monotonic()
-            await anyio.to_thread.run_sync(self._write_reports)
+            await self._written(self._write_reports)
             took = self._clock.monotonic() - began
             await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
 
@@ -140,19 +140,18 @@ class Session:
             cost_usd=cost,
             detail=detail,
         )
-        self._try_writing(lambda: write_status(self._ledger.directory, status))
+        write_status(self._ledger.directory, status)
 
     def _write_reports(self) -> None:
-        self._try_writing(lambda: write_reports(self.job, self._ledger))
+        write_reports(self.job, self._ledger)
 
-    def _try_writing(self, write: Callable[[], None]) -> None:
+    async def _written(self, write: Callable[..., None], *arguments: str) -> None:
         """Write a report; a full disk must not end a run whose ledger still holds."""
         try:
-            write()
+            await anyio.to_thread.run_sync(write, *arguments)
         except OSError as error:
-            self._watchers(
-                Notice(f"a report could not be written: {error.strerror or error}", Level.WARNING)
-            )
+            said = f"a report could not be written: {error.strerror or error}"
+            self._watchers(Notice(said, Level.WARNING))
 
 
 def write_reports(job: Job, ledger: Ledger) -> None:
@@ -178,6 +177,7 @@ async def open_session(
     observer: Observer = _nobody,
     limit: int | None = None,
     again: Again | None = None,
+    provider: Provider | None = None,
     clock: Clock | None = None,
 ) -> AsyncIterator[Session]:
     """Open everything a run of the job needs, and close it at the end.
@@ -187,6 +187,7 @@ async def open_session(
         observer: Is told what happens; must return at once.
         limit: New tasks to submit, at most; None for all.
         again: Which failed tasks are tried again; None for none.
+        provider: Who makes the videos; None opens the one the job names.
         clock: Time.
 
     Raises:
@@ -199,18 +200,23 @@ async def open_session(
     async with AsyncExitStack() as stack:
         ledger = stack.enter_context(Ledger.open(job.output.dir))
         ledger.bind(job.provider.kind)
-        provider: Provider = await stack.enter_async_context(open_provider(job, ledger.directory))
+        if provider is None:
+            provider = await stack.enter_async_context(open_provider(job, ledger.directory))
         transfer = await stack.enter_async_context(
             open_transfer(base_url=provider.base_url, seconds=job.run.timeout.download)
         )
         admission = None
         if again is None or not again.alone:
-            save_job(ledger.directory, job)
+            with _placed(ledger):
+                save_job(ledger.directory, job)
             admission = await anyio.to_thread.run_sync(admit, job, ledger)
         ledger.recover()
         ledger.resume_paid(again.codes if again is not None else ())
         retried = ledger.retry(again.codes) if again is not None else []
-        log = stack.enter_context(RunLog(ledger.directory.path / "run.log", clock.now))
+        with _placed(ledger):
+            for leftover in ledger.directory.parts.iterdir():
+                leftover.unlink()
+            log = stack.enter_context(RunLog(ledger.directory.path / "run.log", clock.now))
         watchers = Watchers(log, observer)
         run = Run(
             job,
@@ -223,6 +229,17 @@ async def open_session(
             clock=clock,
         )
         yield Session(job, ledger, admission, run, watchers, clock)
+
+
+@contextmanager
+def _placed(ledger: Ledger) -> Iterator[None]:
+    """Put trouble with the run directory into a sentence."""
+    try:
+        yield
+    except OSError as error:
+        raise RunDirectoryError(
+            f"cannot write to {error.filename or ledger.directory.path}: {error.strerror or error}"
+        ) from None
 
 
 def admit(job: Job, ledger: Ledger) -> Admission:
@@ -243,7 +260,12 @@ def admit(job: Job, ledger: Ledger) -> Admission:
 
 
 async def run_job(
-    job: Job, *, observer: Observer = _nobody, limit: int | None = None, again: Again | None = None
+    job: Job,
+    *,
+    observer: Observer = _nobody,
+    limit: int | None = None,
+    again: Again | None = None,
+    provider: Provider | None = None,
 ) -> Summary:
     """Do what a job asks and is not done yet; return how it ended.
 
@@ -254,11 +276,14 @@ async def run_job(
         observer: Is told what happens; must return at once.
         limit: New tasks to submit, at most; None for all.
         again: Which failed tasks are tried again; None for none.
+        provider: Who makes the videos; None opens the one the job names.
 
     Raises:
         BatchgenError: The run could not begin, or could not go on.
     """
-    async with open_session(job, observer=observer, limit=limit, again=again) as session:
+    async with open_session(
+        job, observer=observer, limit=limit, again=again, provider=provider
+    ) as session:
         return await session.go()
 
 
@@ -279,7 +304,11 @@ class Events:
 
 @asynccontextmanager
 async def watch_job(
-    job: Job, *, limit: int | None = None, again: Again | None = None
+    job: Job,
+    *,
+    limit: int | None = None,
+    again: Again | None = None,
+    provider: Provider | None = None,
 ) -> AsyncIterator[Events]:
     """Run a job in the background of the block and iterate over its events.
 
@@ -293,7 +322,9 @@ async def watch_job(
 
     async def work() -> None:
         with send:
-            events.summary = await run_job(job, observer=send.send_nowait, limit=limit, again=again)
+            events.summary = await run_job(
+                job, observer=send.send_nowait, limit=limit, again=again, provider=provider
+            )
 
     try:
         async with anyio.create_task_group() as background:

@@ -39,15 +39,6 @@ class Status(StrEnum):
 
 
 UNDER_WAY: Final = frozenset({Status.SUBMITTING, Status.IN_FLIGHT, Status.COMPLETED})
-ENDED: Final = frozenset(
-    {
-        Status.SUCCEEDED,
-        Status.FAILED,
-        Status.TIMED_OUT,
-        Status.CANCELLED,
-        Status.UNRESOLVED,
-    }
-)
 
 TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
     {

@@ -103,7 +103,7 @@ class Transfer:
     async def fetch(self, url: str, part: Part) -> Saved | Trouble:
         """Fetch a file, or the rest of it, and check that it is a whole video.
 
-        Cancelling it leaves the part file, which a later try goes on from.
+        Cancelling it leaves the part, which a later try in this process goes on from.
 
         Raises:
             OSError: The disk is full or fails; the part stays as far as it came.

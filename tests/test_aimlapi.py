@@ -5,9 +5,11 @@ import gzip
 import json
 import logging
 import socket
+import time
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from batchgen.outcomes import (
     Answered,
     Completed,
     Interrupted,
+    LookUp,
     NotSent,
     Pending,
     Unusable,
@@ -176,7 +179,7 @@ async def test_a_submit_to_a_host_that_is_not_there_was_not_sent(host: str) -> N
     async with connect(base, Secret(CANARY), WAN_1_3B, TimeoutSettings()) as provider:
         assert isinstance(await provider.submit(BODY, "a"), NotSent)
         assert isinstance(await provider.fetch(ID), NotSent)
-        assert await provider.find(["a"], 0.0) == {}
+        assert await provider.find(["a"], 0.0) == LookUp({}, whole=False)
         assert await provider.price() is None
 
 
@@ -271,7 +274,7 @@ async def test_every_post_has_a_connection_of_its_own_and_queries_share_one() ->
     async with api(answer) as provider:
         for _ in range(3):
             assert isinstance(await provider.submit(BODY, "a"), Accepted)
-            assert await provider.fetch(ID) == Pending("queued")
+            assert await provider.fetch(ID) == Pending("queued", queued=True)
     assert len(set(peers["POST"])) == 3
     assert len(set(peers["GET"])) == 1
     assert not set(peers["POST"]) & set(peers["GET"])
@@ -323,7 +326,7 @@ async def test_cookies_are_neither_kept_nor_sent() -> None:
     async with api(answer) as provider:
         await provider.submit(BODY, "a")
         await provider.fetch(ID)
-        assert await provider.fetch(ID) == Pending("queued")
+        assert await provider.fetch(ID) == Pending("queued", queued=True)
 
 
 def spelled_with_escapes(key: str) -> str:
@@ -434,8 +437,11 @@ def log_of(
     return answer
 
 
-NOON = 1_785_585_600.0  # 2026-08-01T12:00:00Z
-LATER = "2026-08-01T12:10:00Z"
+NOON = float(int(time.time()) - 3600)
+"""An hour ago: the log is asked about 92 days at most."""
+EARLIER = datetime.fromtimestamp(NOON - 300, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+LONG_AGO = datetime.fromtimestamp(NOON - 9e5, UTC).isoformat()
+LATER = datetime.fromtimestamp(NOON + 600, UTC).isoformat()
 
 
 async def test_submits_are_found_on_any_page_of_the_log() -> None:
@@ -443,24 +449,24 @@ async def test_submits_are_found_on_any_page_of_the_log() -> None:
     rows = [(f"r{number}", LATER) for number in range(350)]
     async with api(log_of(rows, seen)) as provider:
         found = await provider.find(["r5", "r349", "never sent"], NOON)
-    assert found == {"r5": "id-r5", "r349": "id-r349"}
+    assert found == LookUp({"r5": "id-r5", "r349": "id-r349"}, whole=True)
     assert [page["offset"] for page in seen] == ["0", "100", "200", "300"]
-    assert {page["start"] for page in seen} == {"2026-08-01T11:55:00Z"}
+    assert {page["start"] for page in seen} == {EARLIER}
 
 
 async def test_the_look_up_ends_once_all_are_found() -> None:
     seen: list[dict[str, str]] = []
     rows = [(f"r{number}", LATER) for number in range(350)]
     async with api(log_of(rows, seen)) as provider:
-        assert await provider.find({"r120"}, NOON) == {"r120": "id-r120"}
+        assert await provider.find({"r120"}, NOON) == LookUp({"r120": "id-r120"}, whole=True)
     assert len(seen) == 2
 
 
 async def test_the_look_up_ends_at_rows_that_are_too_old_although_the_server_has_more() -> None:
     seen: list[dict[str, str]] = []
-    rows = [(f"r{number}", "2026-07-01T00:00:00Z") for number in range(350)]
+    rows = [(f"r{number}", LONG_AGO) for number in range(350)]
     async with api(log_of(rows, seen)) as provider:
-        assert await provider.find(["r300"], NOON) == {}
+        assert await provider.find(["r300"], NOON) == LookUp({}, whole=True)
     assert len(seen) == 1
 
 
@@ -478,7 +484,7 @@ async def test_what_was_found_before_the_log_fails_is_kept() -> None:
         return response
 
     async with api(answer) as provider:
-        assert await provider.find(["r1", "r300"], NOON) == {"r1": "id-r1"}
+        assert await provider.find(["r1", "r300"], NOON) == LookUp({"r1": "id-r1"}, whole=False)
 
 
 async def test_a_log_without_an_end_is_left_after_a_bounded_number_of_pages() -> None:
@@ -490,7 +496,7 @@ async def test_a_log_without_an_end_is_left_after_a_bounded_number_of_pages() ->
         return web.json_response({"data": [{}], "pagination": {"has_more": True}})
 
     async with api(answer) as provider:
-        assert await provider.find(["a"], NOON) == {}
+        assert await provider.find(["a"], NOON) == LookUp({}, whole=False)
     assert calls == 100
 
 

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter, defaultdict
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ import anyio
 import pytest
 from aiohttp import web
 
+from batchgen.errors import LedgerError, first_error
 from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
 from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
 from batchgen.ledger import Ledger
@@ -21,6 +22,7 @@ from batchgen.outcomes import (
     FetchOutcome,
     GenerationFailed,
     Interrupted,
+    LookUp,
     NotSent,
     NoVideo,
     Pending,
@@ -28,7 +30,7 @@ from batchgen.outcomes import (
 )
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
-from batchgen.session import admit
+from batchgen.session import admit, run_job
 from batchgen.task import Status
 from batchgen.transfer import open_transfer
 
@@ -61,6 +63,8 @@ class Scripted:
         self.every_fetch: list[FetchOutcome] = []
         self.taken: dict[str, str] = {}  # client request id -> generation id
         self.logged: dict[str, str] = {}
+        self.log_works = True
+        self.same_id: str | None = None
         self.polls: Counter[str] = Counter()
         self.in_flight = 0
         self.most_in_flight = 0
@@ -73,7 +77,7 @@ class Scripted:
                 if isinstance(answer, Interrupted) and "taken" in answer.reason:
                     self.logged[client_request_id] = f"lost-{client_request_id}"
                 return answer
-        generation_id = f"id:{len(self.taken)}"
+        generation_id = self.same_id or f"id:{len(self.taken)}"
         self.taken[client_request_id] = generation_id
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -88,9 +92,10 @@ class Scripted:
         self.in_flight -= 1
         return Completed(self.video_url, 0.06)
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
+    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
         del since
-        return {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
+        found = {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
+        return LookUp(found, whole=self.log_works)
 
     async def has_taken(self, count: int) -> None:
         while len(self.taken) < count:  # noqa: ASYNC110  # a double need not be a good citizen
@@ -155,11 +160,14 @@ async def do(
                 limit=limit,
                 clock=FastClock(),
             )
-            with anyio.fail_after(30):
-                async with anyio.create_task_group() as group:
-                    if meanwhile is not None:
-                        group.start_soon(meanwhile, run)
-                    summary = await run.go()
+            try:
+                with anyio.fail_after(30):
+                    async with anyio.create_task_group() as group:
+                        if meanwhile is not None:
+                            group.start_soon(meanwhile, run)
+                        summary = await run.go()
+            except BaseExceptionGroup as group_of_errors:
+                raise first_error(group_of_errors) from group_of_errors
     return summary, seen
 
 
@@ -388,3 +396,93 @@ async def test_the_watcher_sees_each_step_of_a_task_in_order(
     _, events = await do(job(tmp_path), provider)
     steps = [event.status for event in events if isinstance(event, TaskMoved)]
     assert steps == [Status.IN_FLIGHT, Status.COMPLETED, Status.SUCCEEDED]
+
+
+async def test_resubmits_are_bounded_in_number(tmp_path: Path, provider: Scripted) -> None:
+    provider.submit_answers = [Interrupted("reset")] * 50
+    made = job(tmp_path, on_ambiguous=OnAmbiguous.RESUBMIT)
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.UNRESOLVED: 1}
+    assert summary.submitted == made.run.retry.attempts
+
+
+async def test_resubmits_never_pass_the_budget(tmp_path: Path, provider: Scripted) -> None:
+    provider.submit_answers = [Interrupted("reset")] * 50
+    made = replace(
+        job(tmp_path, on_ambiguous=OnAmbiguous.RESUBMIT),
+        budget=Budget(max_usd=0.25, usd_per_video=0.1),
+    )
+    summary, _ = await do(made, provider)
+    assert summary.submitted == 2
+    with Ledger.open(tmp_path / "run") as ledger:
+        usd, submits = ledger.committed()
+    assert usd == pytest.approx(0.2)
+    assert submits == 2
+
+
+async def test_a_log_that_cannot_be_read_authorises_no_resubmit(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.log_works = False
+    provider.submit_answers = [Interrupted("reset")]
+    summary, _ = await do(job(tmp_path, on_ambiguous=OnAmbiguous.RESUBMIT), provider)
+    assert summary.counts == {Status.UNRESOLVED: 1}
+    assert summary.submitted == 1
+
+
+async def test_a_resubmitted_task_is_started_once_though_it_is_next_in_line(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Interrupted("reset")]
+    made = job(tmp_path, 30, concurrency=1, on_ambiguous=OnAmbiguous.RESUBMIT)
+    made = replace(made, prompts=tuple(reversed(made.prompts)))
+    await do(made, provider, limit=1)
+    summary, _ = await do(replace(made, prompts=tuple(reversed(made.prompts))), provider)
+    assert summary.counts == {Status.SUCCEEDED: 30}
+    assert len(provider.taken) == 30
+
+
+async def test_an_outage_longer_than_the_timeout_times_nothing_out(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made = job(tmp_path)
+    made = replace(made, run=replace(made.run, timeout=replace(made.run.timeout, generation=20.0)))
+    provider.fetch_answers["id:0"] = [NotSent("no route")] * 12
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+
+
+async def test_an_id_that_was_given_before_is_not_believed(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.same_id = "id:twice"
+    summary, events = await do(job(tmp_path, 2), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
+    assert any("was given to another task" in str(event) for event in events)
+
+
+async def test_an_id_the_ledger_cannot_keep_is_rescued_and_the_next_run_finds_it(
+    tmp_path: Path, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full_disk(*_: object, **__: object) -> bool:
+        raise LedgerError("the ledger could not be written: database or disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Ledger, "accepted", full_disk)
+        with pytest.raises(LedgerError, match="disk is full"):
+            await do(job(tmp_path), provider)
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert list(provider.polls) == ["id:0"]
+    assert len(provider.taken) == 1
+
+
+async def test_a_watcher_that_cannot_write_any_more_ends_nothing(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    def broken(_: Event) -> None:
+        raise BrokenPipeError
+
+    made = job(tmp_path, 3)
+    summary = await run_job(made, observer=broken, provider=provider)
+    assert summary.counts == {Status.SUCCEEDED: 3}

@@ -10,10 +10,8 @@ from hypothesis import strategies as st
 
 from batchgen.models import Scalar
 from batchgen.task import (
-    ENDED,
     SOURCES,
     TRANSITIONS,
-    UNDER_WAY,
     Status,
     Task,
     canonical_json,
@@ -110,11 +108,6 @@ def test_only_a_submit_makes_a_generation_and_only_a_complete_one_succeeds() -> 
 
 def test_a_task_that_is_paid_for_and_under_way_never_goes_back_to_pending() -> None:
     assert not SOURCES[Status.PENDING] & {Status.IN_FLIGHT, Status.COMPLETED, Status.SUCCEEDED}
-
-
-def test_every_status_is_pending_under_way_or_ended() -> None:
-    assert {Status.PENDING} | UNDER_WAY | ENDED == set(Status)
-    assert not UNDER_WAY & ENDED
 
 
 def test_the_manifest_knows_six_words() -> None:

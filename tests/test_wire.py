@@ -217,7 +217,9 @@ def test_a_plain_text_is_quoted_and_a_page_for_people_is_not() -> None:
 
 @pytest.mark.parametrize("word", sorted(wire.PENDING_WORDS))
 def test_a_known_pending_status_is_pending_in_any_case(word: str) -> None:
-    assert fetched(id=ID, status=f" {word.upper()} ") == Pending(word)
+    assert fetched(id=ID, status=f" {word.upper()} ") == Pending(
+        word, queued=word in wire.QUEUE_WORDS
+    )
 
 
 @given(st.text(max_size=80))

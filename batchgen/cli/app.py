@@ -45,8 +45,8 @@ for command in (
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
-    _read_dotenv()
     try:
+        _read_dotenv()
         code = batchgen.main(arguments, prog_name="batchgen", standalone_mode=False)
     except Exit as end:
         code = end.exit_code

@@ -7,7 +7,7 @@ import anyio
 import rich_click as click
 
 from batchgen.display import Kind, choose
-from batchgen.errors import ExitCode, ProviderRefused
+from batchgen.errors import ExitCode, ProviderRefused, first_error
 from batchgen.events import Notice, Observer, Reason, Summary
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
@@ -66,21 +66,26 @@ def drive(
 
 
 async def _go(session: Session, shown: Observer) -> Summary:
-    async with anyio.create_task_group() as signals:
-        signals.start_soon(_obey_signals, session, shown)
-        summary = await session.go()
-        signals.cancel_scope.cancel()
+    try:
+        async with anyio.create_task_group() as signals:
+            signals.start_soon(_obey_signals, session, shown)
+            summary = await session.go()
+            signals.cancel_scope.cancel()
+    except BaseExceptionGroup as group:
+        raise first_error(group) from group
     return summary
 
 
 async def _obey_signals(session: Session, shown: Observer) -> None:
     stopping = session.run.stopping
+    pressed = False
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
         async for _ in received:
-            if stopping.reason is Reason.INTERRUPTED:
+            if pressed:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))
                 stopping.leave(Reason.INTERRUPTED)
             else:
+                pressed = True
                 stopping.drain(Reason.INTERRUPTED, "interrupted")
                 shown(
                     Notice(

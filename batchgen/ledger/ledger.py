@@ -13,6 +13,7 @@ from typing import Self
 
 from batchgen.errors import LedgerError, RunDirectoryError
 from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Writer
 from batchgen.outcomes import MESSAGE_CHARACTERS
@@ -23,9 +24,12 @@ from batchgen.task import SOURCES, Cause, Status, Task
 class Ledger:
     """The durable state of one run directory, held against other processes while it is open."""
 
-    def __init__(self, directory: RunDirectory, writer: Writer, held: ExitStack) -> None:
+    def __init__(
+        self, directory: RunDirectory, writer: Writer, rescue: Rescue, held: ExitStack
+    ) -> None:
         """Put the parts together; `open` is the way in."""
         self.directory = directory
+        self._rescue = rescue
         self._writer = writer
         self._held = held
 
@@ -44,7 +48,14 @@ class Ledger:
             held.enter_context(directory.lock())
             writer = Writer(directory.ledger, may_begin=not directory.has_results())
             held.callback(writer.close)
-            return cls(directory, writer, held.pop_all())
+            try:
+                rescue = Rescue(directory.rescued_ids)
+            except OSError as error:
+                raise RunDirectoryError(
+                    f"cannot write to {directory.state}: {error.strerror or error}"
+                ) from None
+            held.callback(rescue.close)
+            return cls(directory, writer, rescue, held.pop_all())
 
     def close(self) -> None:
         """Finish the steps that wait, close the file, give the directory back."""
@@ -90,17 +101,39 @@ class Ledger:
         """
         return self._writer.ask(lambda db: admit(db, tasks))
 
+    def rescue(self, task_id: str, generation_id: str) -> None:
+        """Keep an id outside the ledger, which cannot be written; `recover` takes it in.
+
+        Raises:
+            OSError: Even that failed.
+        """
+        self._rescue.keep(task_id, generation_id)
+
     def recover(self) -> int:
-        """Mark submits that a crash cut off as in doubt; return how many there are."""
+        """Take in rescued ids, then mark submits that were cut off as in doubt.
+
+        Returns:
+            How many are in doubt.
+        """
+        rescued = [(generation_id, task_id) for task_id, generation_id in self._rescue.found]
 
         def step(db: sqlite3.Connection) -> int:
+            db.executemany(
+                "UPDATE tasks SET status = 'in_flight', generation_id = ?, error_code = NULL,"
+                " error_message = NULL, cause = NULL"
+                " WHERE task_id = ? AND status IN ('submitting', 'unresolved')",
+                rescued,
+            )
             return db.execute(
                 "UPDATE tasks SET status = 'unresolved', error_code = 'interrupted',"
                 " error_message = 'the run ended while the submit was under way', cause = 'submit'"
                 " WHERE status = 'submitting'"
             ).rowcount
 
-        return self._writer.ask(step)
+        doubtful = self._writer.ask(step)
+        if rescued:
+            self._rescue.clear()
+        return doubtful
 
     def resume_paid(self, codes: Sequence[str] = ()) -> int:
         """Put tasks that have an id worth asking about back in flight; return how many.
@@ -118,12 +151,16 @@ class Ledger:
         return self._writer.ask(lambda db: db.execute(sql, tuple(codes)).rowcount)
 
     def retry(self, codes: Sequence[str] = ()) -> list[str]:
-        """Make failed tasks pending again, so that they are submitted anew; return their ids.
+        """Make failed tasks pending again, so that they are submitted anew.
 
         Those with an id worth asking about are left to `resume_paid`.
 
         Args:
             codes: Only tasks that failed with one of these error codes; all where empty.
+
+        Returns:
+            The ids of all tasks that wait to be submitted anew, also those that an earlier retry
+            did not come to.
         """
         sql = (
             "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
@@ -131,9 +168,15 @@ class Ledger:
             " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
             " error_code = NULL, error_message = NULL, cause = NULL"
             " WHERE status = 'failed' AND NOT gone"
-            f" AND cause IN ('submit', 'generation'){_only(codes)} RETURNING task_id"
+            f" AND cause IN ('submit', 'generation'){_only(codes)}"
         )
-        return self._writer.ask(lambda db: [row[0] for row in db.execute(sql, tuple(codes))])
+
+        def step(db: sqlite3.Connection) -> list[str]:
+            db.execute(sql, tuple(codes))
+            waiting = "SELECT task_id FROM tasks WHERE status = 'pending' AND attempts AND NOT gone"
+            return [row[0] for row in db.execute(waiting)]
+
+        return self._writer.ask(step)
 
     def counts(self) -> dict[Status, int]:
         """Count the job's tasks by status; a status without tasks is left out."""
@@ -157,20 +200,18 @@ class Ledger:
     def committed(self) -> tuple[float, int]:
         """Return what is spent or reserved, in US dollars, and how many submits that is.
 
-        A task counts while the provider has it, had it or may have it; a refused submit does not.
-        A submit in doubt goes on counting when its task is submitted again.
+        A submit counts while the provider has it, had it or may have it, and one that was given up
+        for a second one counts too; a refused one and a failed generation cost nothing.
         """
-        total, count = self._writer.ask(
-            lambda db: db.execute(
-                "SELECT coalesce(sum(usd), 0), count(*) FROM ("
-                " SELECT coalesce(tasks.cost_usd, submits.reserved_usd, 0) AS usd"
-                " FROM tasks JOIN submits USING (client_request_id)"
-                " WHERE tasks.status NOT IN ('pending', 'cancelled')"
-                " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation'))"
-                " UNION ALL SELECT coalesce(reserved_usd, 0) FROM submits"
-                " WHERE outcome = 'resubmitted')"
-            ).fetchone()
+        sql = (
+            "SELECT coalesce(sum(CASE submits.outcome WHEN 'resubmitted' THEN submits.reserved_usd"
+            " ELSE coalesce(tasks.cost_usd, submits.reserved_usd) END), 0), count(*)"
+            " FROM submits JOIN tasks USING (task_id) WHERE submits.outcome = 'resubmitted'"
+            " OR (submits.client_request_id = tasks.client_request_id"
+            " AND tasks.status NOT IN ('pending', 'cancelled')"
+            " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
         )
+        total, count = self._writer.ask(lambda db: db.execute(sql).fetchone())
         return float(total), int(count)
 
     def cost(self) -> tuple[float | None, bool]:
@@ -277,10 +318,17 @@ class Ledger:
 
         await self._writer.record(step)
 
-    async def accepted(self, task_id: str, generation_id: str, *, at: float) -> None:
-        """Keep the id a submit was given, also one found later in the provider's log."""
+    async def accepted(self, task_id: str, generation_id: str, *, at: float) -> bool:
+        """Keep the id a submit was given, also one found later in the provider's log.
 
-        def step(db: sqlite3.Connection) -> None:
+        Returns:
+            False where another task has this id already: then nothing was kept.
+        """
+
+        def step(db: sqlite3.Connection) -> bool:
+            sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
+            if db.execute(sql, (generation_id, task_id)).fetchone():
+                return False
             _move(
                 db,
                 task_id,
@@ -291,8 +339,9 @@ class Ledger:
                 cause=None,
             )
             _settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
+            return True
 
-        await self._writer.record(step)
+        return await self._writer.record(step)
 
     async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
         """Put back a task whose submit provably took nothing.
@@ -305,17 +354,16 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> None:
-            if outcome == "not_sent":
-                db.execute("UPDATE tasks SET attempts = attempts - 1 WHERE task_id = ?", (task_id,))
+            db.execute("UPDATE tasks SET attempts = attempts - 1 WHERE task_id = ?", (task_id,))
             _settle_submit(db, task_id, outcome, at, detail=detail)
             _move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
 
         await self._writer.record(step)
 
-    async def in_doubt(self, task_id: str, detail: str, *, at: float) -> None:
-        """Hold a task whose submit may have been taken."""
+    async def in_doubt(self, task_id: str, detail: str, *, at: float) -> Record:
+        """Hold a task whose submit may have been taken; return it as it is now."""
 
-        def step(db: sqlite3.Connection) -> None:
+        def step(db: sqlite3.Connection) -> Record:
             _settle_submit(db, task_id, "ambiguous", at, detail=detail)
             _move(
                 db,
@@ -325,13 +373,14 @@ class Ledger:
                 error_message=_short(detail),
                 cause=Cause.SUBMIT,
             )
+            return _record(db, task_id)
 
-        await self._writer.record(step)
+        return await self._writer.record(step)
 
-    async def resubmit(self, task_id: str, *, at: float) -> None:
-        """Decide, on record, to submit a task in doubt a second time."""
+    async def resubmit(self, task_id: str, *, at: float) -> Record:
+        """Decide, on record, to submit a task in doubt a second time; return it as it is now."""
 
-        def step(db: sqlite3.Connection) -> None:
+        def step(db: sqlite3.Connection) -> Record:
             _settle_submit(db, task_id, "resubmitted", at)
             _move(
                 db,
@@ -343,8 +392,9 @@ class Ledger:
                 error_message=None,
                 cause=None,
             )
+            return _record(db, task_id)
 
-        await self._writer.record(step)
+        return await self._writer.record(step)
 
     async def completed(
         self,
@@ -357,10 +407,30 @@ class Ledger:
         generate_s: float | None,
         cost_usd: float | None,
         cost_is_estimate: bool,
-    ) -> None:
-        """Note that the provider is done."""
-        await self._writer.record(
-            lambda db: _move(
+    ) -> bool:
+        """Note that the provider is done.
+
+        Args:
+            task_id: The task.
+            video_url: Where its file is, without the signature.
+            at: Unix seconds.
+            polls: How often it was asked about since the last step.
+            queue_s: Seconds in the queue, if seen.
+            generate_s: Seconds generating, if seen.
+            cost_usd: US dollars.
+            cost_is_estimate: Whether the cost is not the provider's word.
+
+        Returns:
+            Whether this is news: an address asked for afresh changes no times and no cost.
+        """
+
+        def step(db: sqlite3.Connection) -> bool:
+            before = _record(db, task_id)
+            _count_polls(db, task_id, polls)
+            if before.completed_at is not None:
+                _move(db, task_id, Status.COMPLETED, video_url=video_url)
+                return False
+            _move(
                 db,
                 task_id,
                 Status.COMPLETED,
@@ -368,11 +438,12 @@ class Ledger:
                 completed_at=at,
                 queue_s=queue_s,
                 generate_s=generate_s,
-                polls=polls,
                 cost_usd=cost_usd,
                 cost_is_estimate=None if cost_usd is None else int(cost_is_estimate),
             )
-        )
+            return True
+
+        return await self._writer.record(step)
 
     async def expired(self, task_id: str) -> None:
         """Go back from a video whose address no longer works to asking for a new one."""
@@ -428,7 +499,7 @@ class Ledger:
         def step(db: sqlite3.Connection) -> None:
             if cause is Cause.SUBMIT:
                 _settle_submit(db, task_id, "refused", at, detail=message)
-            more = {"polls": polls} if polls else {}
+            _count_polls(db, task_id, polls)
             _move(
                 db,
                 task_id,
@@ -436,24 +507,36 @@ class Ledger:
                 error_code=code,
                 error_message=_short(message),
                 cause=cause,
-                **more,
             )
 
         await self._writer.record(step)
 
     async def timed_out(self, task_id: str, message: str, *, polls: int) -> None:
         """Note that a generation took too long; its id stays, the next run asks again."""
-        await self._writer.record(
-            lambda db: _move(
+
+        def step(db: sqlite3.Connection) -> None:
+            _count_polls(db, task_id, polls)
+            _move(
                 db,
                 task_id,
                 Status.TIMED_OUT,
                 error_code="timed_out",
                 error_message=message,
                 cause=Cause.FETCH,
-                polls=polls,
             )
-        )
+
+        await self._writer.record(step)
+
+
+def _record(db: sqlite3.Connection, task_id: str) -> Record:
+    row = db.execute(f"{SELECT} WHERE task_id = ?", (task_id,)).fetchone()
+    if row is None:
+        raise LedgerError(f"task {task_id} is unknown")
+    return Record(*row)
+
+
+def _count_polls(db: sqlite3.Connection, task_id: str, polls: int) -> None:
+    db.execute("UPDATE tasks SET polls = polls + ? WHERE task_id = ?", (polls, task_id))
 
 
 def _only(codes: Sequence[str]) -> str:

@@ -53,6 +53,7 @@ CREATE TABLE tasks (
     cause TEXT
 ) WITHOUT ROWID;
 CREATE INDEX by_status ON tasks (status, gone, position);
+CREATE INDEX by_generation ON tasks (generation_id);
 CREATE INDEX by_index ON tasks (gone, idx, task_id);
 CREATE TABLE submits (          -- every intent ever committed, and what came of it
     client_request_id TEXT PRIMARY KEY,

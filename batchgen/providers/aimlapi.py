@@ -12,7 +12,7 @@ import aiohttp
 
 from batchgen._version import __version__
 from batchgen.job import TimeoutSettings
-from batchgen.outcomes import FetchOutcome, Interrupted, NotSent, SubmitOutcome
+from batchgen.outcomes import FetchOutcome, Interrupted, LookUp, NotSent, SubmitOutcome
 from batchgen.providers import wire
 from batchgen.terminal import printable
 
@@ -22,6 +22,8 @@ SECRET_CHARACTERS: Final = 8
 """Shorter keys are the sandbox's: they hide nothing."""
 LOG_PAGE: Final = 100
 LOG_PAGES: Final = 100
+LOG_WINDOW: Final = 92 * 86_400.0 - 3_600.0
+"""Seconds the log may be asked about at once: 92 days, less an hour for clocks that differ."""
 CLOCK_SKEW: Final = 300.0
 """Seconds by which the provider's clock may differ from ours when its log is read."""
 
@@ -106,16 +108,17 @@ class AimlApi:
             return self._without_key(wire.read_fetch(answer.status, answer.headers, answer.body))
         return answer
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
+    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
         """Look submits up in the request log, page by page, until all are found or too old."""
         wanted = set(client_request_ids)
         found: dict[str, str] = {}
-        start = since - CLOCK_SKEW
+        now = datetime.now(UTC).timestamp()
+        start = max(since - CLOCK_SKEW, now - LOG_WINDOW)
         for page in range(LOG_PAGES):
             query = urlencode(
                 {
                     "start": _iso(start),
-                    "end": _iso(datetime.now(UTC).timestamp() + CLOCK_SKEW),
+                    "end": _iso(now),
                     "limit": LOG_PAGE,
                     "offset": page * LOG_PAGE,
                 }
@@ -126,8 +129,8 @@ class AimlApi:
             rows, more, oldest = wire.read_log(answer.body)
             found |= {sent: given for sent, given in rows.items() if sent in wanted}
             if not more or len(found) == len(wanted) or (oldest is not None and oldest < start):
-                break
-        return found
+                return LookUp(found, whole=True)
+        return LookUp(found, whole=False)
 
     async def price(self) -> float | None:
         """Return what one video costs in US dollars; None where it is not a fixed price."""

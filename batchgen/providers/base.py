@@ -1,9 +1,9 @@
 """The seam between a run and the outside: what a provider of videos must be able to do."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Protocol
 
-from batchgen.outcomes import FetchOutcome, SubmitOutcome
+from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
 
 
 class Provider(Protocol):
@@ -22,7 +22,7 @@ class Provider(Protocol):
     async def fetch(self, generation_id: str) -> FetchOutcome:
         """Ask how a generation stands. Cancelling it costs nothing."""
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> Mapping[str, str]:
+    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
         """Look submits up in the provider's request log.
 
         A submit that is found was taken; one that is not may have been taken all the same.
@@ -32,7 +32,7 @@ class Provider(Protocol):
             since: Unix seconds; nothing older is looked at.
 
         Returns:
-            Generation ids by client request id, for those found.
+            What was found, and whether the log was read to its end.
         """
 
     async def price(self) -> float | None:

@@ -84,7 +84,7 @@ def read_fetch(status: int, headers: Headers, body: bytes) -> FetchOutcome:
         return _video(content)
     if word in FAILED_WORDS:
         return _failure(content)
-    return Pending(printable(word)[:50], known=word in PENDING_WORDS)
+    return Pending(printable(word)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
 
 
 def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None]:

@@ -30,8 +30,12 @@ class RunLog:
     def line(self, text: str) -> None:
         """Write one line with the local time."""
         when = datetime.fromtimestamp(self._now()).astimezone().isoformat(timespec="seconds")
-        self._file.write(f"{when} {text}\n")
-        self._file.flush()
+        try:
+            self._file.write(f"{when} {text}\n")
+            self._file.flush()
+        except OSError:
+            # A full disk: the night goes on without its log until there is room.
+            return
 
     def __enter__(self) -> Self:
         return self

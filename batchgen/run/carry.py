@@ -11,7 +11,7 @@ from batchgen.run.submit import submit
 from batchgen.task import Status
 
 
-async def carry(means: Means, record: Record) -> None:
+async def carry(means: Means, record: Record, slot: object) -> None:
     """Carry a pending task, which holds a slot, as far as it goes.
 
     Cancelling it leaves every step that was made in the ledger.
@@ -20,12 +20,12 @@ async def carry(means: Means, record: Record) -> None:
         generation = await submit(means, record)
         video = await completion(means, record, generation) if generation else None
     finally:
-        means.traffic.give_slot_back(record.task_id)
+        means.traffic.give_slot_back(slot)
     if generation is not None and video is not None:
         await download(means, record, generation, video)
 
 
-async def resume(means: Means, record: Record, generation: Generation) -> None:
+async def resume(means: Means, record: Record, generation: Generation, slot: object) -> None:
     """Go on with a task, which holds a slot, from the id it was given earlier."""
     try:
         if record.status == Status.COMPLETED:
@@ -36,6 +36,6 @@ async def resume(means: Means, record: Record, generation: Generation) -> None:
             means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
         video = await completion(means, record, generation)
     finally:
-        means.traffic.give_slot_back(record.task_id)
+        means.traffic.give_slot_back(slot)
     if video is not None:
         await download(means, record, generation, video)

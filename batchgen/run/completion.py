@@ -5,7 +5,9 @@ from typing import Final
 from batchgen.clock import Clock
 from batchgen.ledger import Record
 from batchgen.outcomes import (
+    Answered,
     Completed,
+    FetchOutcome,
     GenerationFailed,
     NoVideo,
     Pending,
@@ -39,7 +41,7 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
         await means.clock.sleep(_next_poll(means, waiting))
         await means.traffic.poll()
         outcome = await means.provider.fetch(generation.id)
-        waiting.polls += 1
+        waiting.asked += 1
         match outcome:
             case Completed():
                 await _completed(means, waiting, outcome)
@@ -49,9 +51,10 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
                 code = failure_code(f"{code} {message}", code)
                 await _fail(means, waiting, Cause.GENERATION, code, message)
                 return None
-            case Pending(status=word, known=known):
+            case Pending(status=word, known=known, queued=queued):
                 means.tally.good()
-                waiting.pending(word)
+                if not queued:
+                    waiting.began()
                 if not known:
                     means.tally.say_sometimes(f"the unknown status {word!r} is taken for pending")
             case NoVideo(reason=reason):
@@ -62,12 +65,23 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
             case trouble:
                 if not await _go_on(means, waiting, trouble):
                     return None
-        # Judged only behind an answer: after a suspend the first thing is to ask again.
-        if waiting.seconds >= means.settings.timeout.generation:
+        # Judged only behind an answer: an outage or a suspend is not the generation's time.
+        if _answered(outcome) and waiting.seconds >= means.settings.timeout.generation:
             message = f"no video {waiting.seconds:.0f} s after the submit"
-            await means.ledger.timed_out(record.task_id, message, polls=waiting.polls)
+            await means.ledger.timed_out(record.task_id, message, polls=waiting.asked)
             means.tally.moved(record, Status.IN_FLIGHT, Status.TIMED_OUT, message=message)
             return None
+
+
+def _answered(outcome: FetchOutcome) -> bool:
+    """Tell whether the provider spoke of this generation, if only to say it knows none."""
+    match outcome:
+        case Pending() | NoVideo():
+            return True
+        case Answered() as trouble:
+            return decide(Phase.FETCH, trouble) is Action.GRACE
+        case _:
+            return False
 
 
 def _next_poll(means: Means, waiting: "_Waiting") -> float:
@@ -82,18 +96,19 @@ def _next_poll(means: Means, waiting: "_Waiting") -> float:
 async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> None:
     means.tally.good()
     queue_s, generate_s = waiting.split()
-    await means.ledger.completed(
+    news = await means.ledger.completed(
         waiting.record.task_id,
         # The query holds a signature.
         video_url=outcome.url.split("?")[0].split("#")[0],
         at=means.clock.now(),
-        polls=waiting.polls,
+        polls=waiting.asked,
         queue_s=queue_s,
         generate_s=generate_s,
         cost_usd=outcome.cost_usd if outcome.cost_usd is not None else means.price,
         cost_is_estimate=outcome.cost_usd is None,
     )
-    means.tally.charged(outcome.cost_usd, means.price)
+    if news:
+        means.tally.charged(outcome.cost_usd, means.price)
     means.tally.moved(waiting.record, Status.IN_FLIGHT, Status.COMPLETED)
 
 
@@ -129,7 +144,7 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
 
 async def _fail(means: Means, waiting: "_Waiting", cause: Cause, code: str, message: str) -> None:
     await means.ledger.failed(
-        waiting.record.task_id, cause, code, message, at=means.clock.now(), polls=waiting.polls
+        waiting.record.task_id, cause, code, message, at=means.clock.now(), polls=waiting.asked
     )
     means.failed(waiting.record, Status.IN_FLIGHT, message, free=cause is Cause.GENERATION)
 
@@ -140,29 +155,23 @@ class _Waiting:
     def __init__(self, record: Record, generation: Generation, clock: Clock) -> None:
         self.record = record
         self.generation = generation
-        self.polls = record.polls
+        self.asked = 0
         self.faults = 0
         self.troubles = 0
-        self._earlier_polls = record.polls
         self._clock = clock
         # Monotonic from here on: a wall clock that jumps times nothing out.
-        self._began = clock.monotonic() - max(0.0, clock.now() - generation.taken)
+        self._taken = clock.monotonic() - max(0.0, clock.now() - generation.taken)
         self._left_queue: float | None = None
         self._no_video: float | None = None
 
     @property
-    def asked(self) -> int:
-        """Polls of this run."""
-        return self.polls - self._earlier_polls
-
-    @property
     def seconds(self) -> float:
         """Seconds since the submit."""
-        return self._clock.monotonic() - self._began
+        return self._clock.monotonic() - self._taken
 
-    def pending(self, word: str) -> None:
-        """Note a pending status, and when it first said that work has begun."""
-        if word not in ("waiting", "queued", "") and self._left_queue is None:
+    def began(self) -> None:
+        """Note when a status first said that work has begun."""
+        if self._left_queue is None:
             self._left_queue = self.seconds
 
     def without_video(self) -> float:

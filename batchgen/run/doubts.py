@@ -24,29 +24,46 @@ class Doubt:
         record: Its task.
         at: Wall-clock seconds of the submit.
         due: Monotonic seconds of the next look-up.
-        looked_up: How often it was looked up.
+        tries: Look-ups tried, also those that were not answered.
+        looked_up: Look-ups that were answered, without finding it.
     """
 
     record: Record
     at: float
     due: float
+    tries: int = 0
     looked_up: int = 0
 
 
 class Doubts:
-    """The submits in doubt, by client request id."""
+    """The submits in doubt, by client request id.
+
+    Attributes:
+        handed_out: Tasks that are submitted a second time, which nobody else may start.
+    """
 
     def __init__(self) -> None:
         self._doubts: dict[str, Doubt] = {}
+        self.handed_out: set[str] = set()
 
-    def add(self, record: Record, client_request_id: str, at: float, due: float) -> None:
-        """Take one in."""
-        self._doubts[client_request_id] = Doubt(record, at, due)
+    def add(
+        self, record: Record, client_request_id: str, at: float, due: float, *, tries: int = 0
+    ) -> None:
+        """Take one in.
+
+        Args:
+            record: Its task.
+            client_request_id: What it was sent with.
+            at: Wall-clock seconds of the submit.
+            due: Monotonic seconds of the first look-up.
+            tries: Look-ups that earlier runs may be taken to have made.
+        """
+        self._doubts[client_request_id] = Doubt(record, at, due, tries)
 
     @property
     def young(self) -> bool:
         """Tell whether there is one that a finished run should still wait for."""
-        return any(doubt.looked_up < FIRST_LOOK_UPS for doubt in self._doubts.values())
+        return any(doubt.tries < FIRST_LOOK_UPS for doubt in self._doubts.values())
 
     def next_due(self) -> float | None:
         """Return monotonic seconds of the next look-up; None where there is none to make."""
@@ -63,32 +80,44 @@ class Doubts:
         due = {sent: doubt for sent, doubt in self._doubts.items() if doubt.due <= now}
         if not due:
             return []
-        since = min(doubt.at for doubt in due.values())
-        found = await means.provider.find(due.keys(), since)
+        await means.traffic.poll()
+        log = await means.provider.find(due.keys(), min(doubt.at for doubt in due.values()))
         going_on: list[tuple[Record, Generation | None]] = []
         for sent, doubt in due.items():
-            generation_id = found.get(sent)
+            doubt.tries += 1
+            doubt.looked_up += log.whole
+            doubt.due = now + _gap(doubt.tries)
+            generation_id = log.found.get(sent)
             if generation_id is not None:
                 del self._doubts[sent]
-                await means.ledger.accepted(
-                    doubt.record.task_id, generation_id, at=means.clock.now()
-                )
-                means.tally.moved(doubt.record, Status.UNRESOLVED, Status.IN_FLIGHT)
-                going_on.append((doubt.record, Generation(generation_id, doubt.at, resumed=True)))
-                continue
-            doubt.looked_up += 1
-            doubt.due = now + _gap(doubt.looked_up)
-            if self._may_resubmit(means, doubt):
+                if await self._adopt(means, doubt, generation_id):
+                    generation = Generation(generation_id, doubt.at, resumed=True)
+                    going_on.append((doubt.record, generation))
+            elif self._may_resubmit(means, doubt):
                 del self._doubts[sent]
-                await means.ledger.resubmit(doubt.record.task_id, at=means.clock.now())
-                means.tally.moved(doubt.record, Status.UNRESOLVED, Status.PENDING)
-                means.tally.say(
-                    f"task {doubt.record.task_id} is submitted again, as on_ambiguous says: "
-                    "its first submit was not found in the provider's log",
-                    Level.WARNING,
-                )
-                going_on.append((doubt.record, None))
+                going_on.append((await self._resubmit(means, doubt), None))
         return going_on
+
+    @staticmethod
+    async def _adopt(means: Means, doubt: Doubt, generation_id: str) -> bool:
+        kept = await means.ledger.accepted(
+            doubt.record.task_id, generation_id, at=means.clock.now()
+        )
+        if kept:
+            means.tally.moved(doubt.record, Status.UNRESOLVED, Status.IN_FLIGHT)
+        return kept
+
+    async def _resubmit(self, means: Means, doubt: Doubt) -> Record:
+        self.handed_out.add(doubt.record.task_id)
+        record = await means.ledger.resubmit(doubt.record.task_id, at=means.clock.now())
+        means.tally.reserve(means.price)
+        means.tally.moved(record, Status.UNRESOLVED, Status.PENDING)
+        means.tally.say(
+            f"task {record.task_id} is submitted again, as on_ambiguous says: "
+            "its first submit was not found in the provider's log",
+            Level.WARNING,
+        )
+        return record
 
     @staticmethod
     def _may_resubmit(means: Means, doubt: Doubt) -> bool:
@@ -97,11 +126,10 @@ class Doubts:
             and doubt.looked_up >= FIRST_LOOK_UPS
             and doubt.record.attempts < means.settings.retry.attempts
             and not means.stopping.asked
+            and means.over_budget() is None
         )
 
 
-def _gap(looked_up: int) -> float:
+def _gap(tries: int) -> float:
     """Return seconds from one look-up to the next."""
-    if looked_up < len(LOOK_UPS):
-        return LOOK_UPS[looked_up] - LOOK_UPS[looked_up - 1]
-    return HOUR
+    return LOOK_UPS[tries] - LOOK_UPS[tries - 1] if tries < len(LOOK_UPS) else HOUR

@@ -7,7 +7,7 @@ from typing import Final
 import anyio.to_thread
 
 from batchgen.ledger import Record
-from batchgen.mp4 import VideoInfo
+from batchgen.mp4 import VideoInfo, inspect
 from batchgen.outcomes import Completed, Trouble, describe
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.completion import completion
@@ -24,36 +24,42 @@ async def download(means: Means, record: Record, generation: Generation, video: 
 
     Cancelling it leaves the task completed; the next run fetches it by its id.
     """
-    part = Part(_part_path(means, generation))
+    part = Part(_part_path(means, record, generation))
     began = means.clock.monotonic()
     faults = fresh = tries = 0
-    async with means.traffic.download():
-        while True:
-            await means.traffic.wait(means.traffic.disk)
-            try:
-                result = await means.transfer.fetch(video.url, part)
-                if isinstance(result, Saved):
-                    await _keep(means, record, part, result, means.clock.monotonic() - began)
-                    return
-            except OSError as error:
-                means.disk_trouble(error)
-                continue
-            action = decide(Phase.DOWNLOAD, result)
-            if action is Action.FRESH_URL and fresh < FRESH_URLS:
-                fresh += 1
-                again = await _fresh_address(means, record, generation)
-                if again is None:
-                    return
-                video = again
-                continue
-            faults += action not in (Action.RETRY, Action.WAIT)
-            if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
-                await _give_up(means, record, result)
+    while True:
+        try:
+            result = await _fetch(means, video.url, part)
+            if isinstance(result, Saved):
+                await _keep(means, record, part, result, means.clock.monotonic() - began)
                 return
-            means.tally.say_sometimes(f"download: {describe(result)}; trying again")
+        except OSError as error:
+            means.disk_trouble(error)
             means.check_outage()
-            await means.clock.sleep(means.backoff(tries, result))
-            tries += 1
+            continue
+        action = decide(Phase.DOWNLOAD, result)
+        if action is Action.FRESH_URL and fresh < FRESH_URLS:
+            fresh += 1
+            again = await _fresh_address(means, record, generation)
+            if again is None:
+                return
+            video = again
+            continue
+        faults += action not in (Action.RETRY, Action.WAIT)
+        if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
+            await _give_up(means, record, result)
+            return
+        means.tally.say_sometimes(f"download: {describe(result)}; trying again")
+        means.check_outage()
+        await means.clock.sleep(means.backoff(tries, result))
+        tries += 1
+
+
+async def _fetch(means: Means, url: str, part: Part) -> Saved | Trouble:
+    """Hold one of the places for downloads only while bytes may flow."""
+    async with means.traffic.download():
+        await means.traffic.wait(means.traffic.disk)
+        return await means.transfer.fetch(url, part)
 
 
 async def adopt_file(means: Means, record: Record) -> bool:
@@ -62,14 +68,14 @@ async def adopt_file(means: Means, record: Record) -> bool:
     found = await anyio.to_thread.run_sync(hash_file, path)
     if found is None or found != record.sha256:
         return False
-    await _succeed(means, record, None, VideoInfo())
+    await _succeed(means, record, None, await anyio.to_thread.run_sync(inspect, path))
     return True
 
 
-def _part_path(means: Means, generation: Generation) -> Path:
-    """Name a part after its generation: a part of another one is never gone on with."""
-    name = hashlib.sha256(generation.id.encode()).hexdigest()[:24]
-    return means.ledger.directory.parts / f"{name}.part"
+def _part_path(means: Means, record: Record, generation: Generation) -> Path:
+    """Name a part after task and generation: a part of another one is never gone on with."""
+    name = hashlib.sha256(generation.id.encode()).hexdigest()[:16]
+    return means.ledger.directory.parts / f"{record.task_id}-{name}.part"
 
 
 async def _keep(means: Means, record: Record, part: Part, saved: Saved, seconds: float) -> None:

@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from batchgen.clock import Clock
+from batchgen.errors import LedgerError
 from batchgen.events import Reason
-from batchgen.job import RunSettings
+from batchgen.job import Budget, RunSettings
 from batchgen.ledger import Ledger, Record
 from batchgen.outcomes import Answered, Trouble
 from batchgen.policy import backoff
@@ -44,6 +45,7 @@ class Means:
 
     Attributes:
         settings: How the run behaves.
+        budget: What it may spend.
         ledger: Where every step is kept.
         provider: Who makes the videos.
         transfer: What fetches their files.
@@ -58,6 +60,7 @@ class Means:
     """
 
     settings: RunSettings
+    budget: Budget
     ledger: Ledger
     provider: Provider
     transfer: Transfer
@@ -68,6 +71,21 @@ class Means:
     stopping: Stopping
     price: float | None
     doubt: Callable[[Record, str, float], None]
+
+    def over_budget(self) -> str | None:
+        """Say why another submit would go past the budget; None where it would not."""
+        committed, price = self.tally.committed_usd, self.price or 0.0
+        limit = self.budget.max_tasks
+        if limit is not None and self.tally.committed_tasks >= limit:
+            return f"the budget of {limit} tasks is used up"
+        dollars = self.budget.max_usd
+        # A millionth of a dollar of rounding is no overrun.
+        if dollars is not None and committed + price > dollars + 1e-6:
+            return (
+                f"another video would pass the budget of ${dollars:.2f}: "
+                f"${committed:.2f} are spent or reserved"
+            )
+        return None
 
     def backoff(self, tries: int, trouble: Trouble) -> float:
         """Return seconds to wait before the next try."""
@@ -126,6 +144,11 @@ class Means:
             self.stopping.drain(Reason.REFUSED, detail)
         else:
             self.stopping.leave(Reason.REFUSED, detail)
+
+    def ledger_trouble(self, error: LedgerError) -> None:
+        """Pause the submits until the ledger can be written again."""
+        self.tally.say_sometimes(f"{error}; nothing is submitted until it can")
+        self.traffic.submits.close(self.clock.monotonic(), DISK_PROBE_SECONDS)
 
     def disk_trouble(self, error: OSError) -> None:
         """Pause the downloads until there is room again."""

@@ -17,7 +17,7 @@ from batchgen.job import Job
 from batchgen.ledger import Ledger, Record
 from batchgen.providers import Provider
 from batchgen.run.carry import carry, resume
-from batchgen.run.doubts import LOOK_UPS, Doubts
+from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
 from batchgen.run.means import Generation, Means
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
@@ -77,7 +77,7 @@ class Run:
         self._carrying = 0
         self._dispatching = True
         self._over: str | None = None
-        self._idle = anyio.Event()
+        self._changed = anyio.Event()
         self._doubts = Doubts()
         self.stopping = Stopping()
 
@@ -112,6 +112,7 @@ class Run:
         )
         means = Means(
             settings=self._job.run,
+            budget=self._job.budget,
             ledger=self._ledger,
             provider=self._provider,
             transfer=self._transfer,
@@ -127,6 +128,7 @@ class Run:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(self._tell, tally)
                 watchers.start_soon(self._watch_deadline)
+                watchers.start_soon(self._part_when_cancelled)
                 with self.stopping.all_work():
                     await self._carry_all(means)
                 watchers.cancel_scope.cancel()
@@ -151,10 +153,10 @@ class Run:
         """Carry first what was paid for already, then what is new."""
         for record in self._ledger.unresolved():
             if record.client_request_id is not None:
-                # Submits of an earlier run: old enough to be looked up at once.
-                now = self._clock.monotonic()
-                sent = record.client_request_id
-                self._doubts.add(record, sent, record.submitted_at or self._clock.now(), now)
+                # Submits of an earlier run: old enough to be looked up at once, and to end with.
+                now, sent = self._clock.monotonic(), record.client_request_id
+                at = record.submitted_at or self._clock.now()
+                self._doubts.add(record, sent, at, now, tries=FIRST_LOOK_UPS - 1)
         async with anyio.create_task_group() as carriers:
             carriers.start_soon(self._look_up_doubts, means, carriers)
             for record in self._ledger.under_way():
@@ -167,7 +169,7 @@ class Run:
                     async for record in new_tasks:
                         await self._start(carriers, means, record)
             self._dispatching = False
-            self._idle.set()
+            self._changed.set()
 
     async def _start(
         self,
@@ -179,19 +181,21 @@ class Run:
         """Start a coroutine for a task once there is a slot for it."""
         while self._carrying >= self._job.run.concurrency + BACKLOG:
             await self._clock.sleep(TELL_SECONDS)
-        await means.traffic.take_slot(record.task_id)
+        slot = await means.traffic.take_slot()
         self._carrying += 1
-        carriers.start_soon(self._carried, means, record, generation)
+        carriers.start_soon(self._carried, means, record, generation, slot)
 
-    async def _carried(self, means: Means, record: Record, generation: Generation | None) -> None:
+    async def _carried(
+        self, means: Means, record: Record, generation: Generation | None, slot: object
+    ) -> None:
         try:
             if generation is None:
-                await carry(means, record)
+                await carry(means, record, slot)
             else:
-                await resume(means, record, generation)
+                await resume(means, record, generation, slot)
         finally:
             self._carrying -= 1
-            self._idle.set()
+            self._changed.set()
 
     async def _new_tasks(self, means: Means) -> AsyncGenerator[Record, None]:
         """Yield pending tasks in order, as far as limit and budget allow."""
@@ -202,29 +206,17 @@ class Run:
                 after = record.position
                 if self._only is not None and record.task_id not in self._only:
                     continue
+                if record.task_id in self._doubts.handed_out:
+                    continue
                 if left < 1:
                     return
-                if (refusal := self._over_budget(means)) is not None:
+                if (refusal := means.over_budget()) is not None:
                     # What was started before is inside the budget and goes on.
                     self._over = refusal
                     return
                 left -= 1
                 means.tally.reserve(means.price)
                 yield record
-
-    def _over_budget(self, means: Means) -> str | None:
-        """Say why the next submit would go past the budget; None where it would not."""
-        budget = self._job.budget
-        if budget.max_tasks is not None and means.tally.committed_tasks >= budget.max_tasks:
-            return f"the budget of {budget.max_tasks} tasks is used up"
-        planned = means.tally.committed_usd + (means.price or 0.0)
-        # A millionth of a dollar of rounding is no overrun.
-        if budget.max_usd is not None and planned > budget.max_usd + 1e-6:
-            return (
-                f"another video would pass the budget of ${budget.max_usd:.2f}: "
-                f"${means.tally.committed_usd:.2f} are spent or reserved"
-            )
-        return None
 
     def _doubt(self, record: Record, client_request_id: str, at: float) -> None:
         self._doubts.add(record, client_request_id, at, self._clock.monotonic() + LOOK_UPS[0])
@@ -236,30 +228,38 @@ class Run:
                 return
             for record, generation in await self._doubts.look_up(means):
                 await self._start(carriers, means, record, generation)
-            self._idle = anyio.Event()
+            self._changed = anyio.Event()
             if self._dispatching or self._carrying:
                 with anyio.move_on_after(LOOK_SECONDS):
-                    await self._idle.wait()
+                    await self._changed.wait()
             elif self._doubts.young:
                 due = self._doubts.next_due() or 0.0
                 means.tally.say_sometimes("looking up submits whose answer was lost")
-                await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
+                with self.stopping.new_work():
+                    await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
 
     async def _tell(self, tally: Tally) -> None:
         while True:
             tally.tell_counts()
             await self._clock.sleep(TELL_SECONDS)
 
+    async def _part_when_cancelled(self) -> None:
+        """Give POSTs in the air two seconds when the run is cancelled from outside."""
+        try:
+            await anyio.sleep_forever()
+        finally:
+            self.stopping.part()
+
     async def _watch_deadline(self) -> None:
         """Drain the run at `stop_at`, by the local clock on the wall."""
         if self._job.run.stop_at is None:
             return
         hour, minute = self._job.run.stop_at
-        began = datetime.fromtimestamp(self._clock.now()).astimezone()
-        end = began.replace(hour=hour, minute=minute, second=0, microsecond=0)
-        if end <= began:
-            end += timedelta(days=1)
-        while self._clock.now() < end.timestamp():
+        # Naive on purpose: the clock on the wall, which has nights of 23 and of 25 hours.
+        began = datetime.fromtimestamp(self._clock.now())  # noqa: DTZ006
+        local = began.replace(hour=hour, minute=minute, second=0, microsecond=0)
+        end = (local if local > began else local + timedelta(days=1)).timestamp()
+        while self._clock.now() < end:
             # In slices: a suspended machine's sleep ends late.
-            await self._clock.sleep(min(30.0, max(0.1, end.timestamp() - self._clock.now())))
+            await self._clock.sleep(min(30.0, max(0.1, end - self._clock.now())))
         self.stopping.drain(Reason.DEADLINE, f"it is {hour:02}:{minute:02}, as stop_at says")

@@ -50,6 +50,10 @@ class Stopping:
         self.drain(reason, detail)
         for scope in self._all_work:
             scope.cancel()
+        self.part()
+
+    def part(self) -> None:
+        """Give POSTs in the air their last seconds."""
         for scope in self._posts:
             scope.deadline = min(scope.deadline, current_time() + PARTING_SECONDS)
 

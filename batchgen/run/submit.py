@@ -2,9 +2,12 @@
 
 import hashlib
 import secrets
+import sqlite3
 
+from batchgen.errors import LedgerError
+from batchgen.events import Level
 from batchgen.ledger import Record
-from batchgen.outcomes import Accepted, NotSent, Trouble, describe, failure_code
+from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.means import Generation, Means
 from batchgen.task import Cause, Status
@@ -50,23 +53,52 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
     client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
     outcome: Accepted | Trouble | None = None
     with means.stopping.posting():
-        await means.ledger.intend(
-            record.task_id,
-            client_request_id=client_request_id,
-            body_sha256=hashlib.sha256(body).hexdigest(),
-            reserved_usd=means.price,
-            at=at,
-        )
+        try:
+            await means.ledger.intend(
+                record.task_id,
+                client_request_id=client_request_id,
+                body_sha256=hashlib.sha256(body).hexdigest(),
+                reserved_usd=means.price,
+                at=at,
+            )
+        except LedgerError as error:
+            if not isinstance(error.__cause__, sqlite3.OperationalError):
+                raise
+            # A full disk: no intent, so no POST. It costs the task nothing.
+            means.ledger_trouble(error)
+            return NotSent(str(error))
         means.tally.submitted += 1
         outcome = await means.provider.submit(body, client_request_id)
+        if isinstance(outcome, Accepted) and not await _keep_id(means, record, outcome):
+            outcome = Unusable(f"the id {outcome.generation_id} was given to another task before")
         if isinstance(outcome, Accepted):
-            await means.ledger.accepted(record.task_id, outcome.generation_id, at=means.clock.now())
             means.tally.good()
             means.traffic.taken()
             means.tally.moved(record, Status.PENDING, Status.IN_FLIGHT)
         else:
             outcome = await _not_accepted(means, record, outcome, client_request_id)
     return outcome
+
+
+async def _keep_id(means: Means, record: Record, accepted: Accepted) -> bool:
+    """Make a generation's id durable: what is paid for must be found again.
+
+    Returns:
+        False where another task has this id.
+    """
+    try:
+        return await means.ledger.accepted(
+            record.task_id, accepted.generation_id, at=means.clock.now()
+        )
+    except LedgerError:
+        # The last resort: room was set aside for just this.
+        means.ledger.rescue(record.task_id, accepted.generation_id)
+        means.tally.say(
+            f"the ledger cannot be written; task {record.task_id} was taken as "
+            f"{accepted.generation_id}, which is noted in {means.ledger.directory.rescued_ids}",
+            Level.WARNING,
+        )
+        raise
 
 
 async def _not_accepted(
@@ -76,9 +108,9 @@ async def _not_accepted(
     task_id, now, said = record.task_id, means.clock.now(), describe(trouble)
     action = decide(Phase.SUBMIT, trouble)
     if action is Action.HOLD:
-        await means.ledger.in_doubt(task_id, said, at=now)
-        means.tally.moved(record, Status.PENDING, Status.UNRESOLVED, message=said)
-        means.doubt(record, client_request_id, now)
+        held = await means.ledger.in_doubt(task_id, said, at=now)
+        means.tally.moved(held, Status.PENDING, Status.UNRESOLVED, message=said)
+        means.doubt(held, client_request_id, now)
         return None
     if action is Action.FAIL:
         code = failure_code(said, "rejected")

@@ -16,7 +16,7 @@ class Tally:
     """Counts by status, failures in a row, money, and the time of the last good answer.
 
     Attributes:
-        submitted: POSTs made in this run.
+        submitted: Submits begun in this run.
         failures_in_a_row: Tasks that failed since one succeeded.
         committed_usd: US dollars spent or reserved, by this run and those before it.
         committed_tasks: Submits that were taken or may have been, likewise.

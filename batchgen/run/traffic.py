@@ -30,20 +30,23 @@ class Traffic:
         self.polls = Pause()
         self.disk = Pause()
 
-    async def take_slot(self, task_id: str) -> None:
-        """Wait for one of the `concurrency` places of generations in flight."""
-        await self._slots.acquire_on_behalf_of(task_id)
+    async def take_slot(self) -> object:
+        """Wait for one of the `concurrency` places of generations in flight; return it."""
+        slot = object()
+        await self._slots.acquire_on_behalf_of(slot)
+        return slot
 
-    def give_slot_back(self, task_id: str) -> None:
+    def give_slot_back(self, slot: object) -> None:
         """Give the place back: the provider is done with the task."""
-        self._slots.release_on_behalf_of(task_id)
+        self._slots.release_on_behalf_of(slot)
 
     @asynccontextmanager
     async def post(self) -> AsyncIterator[None]:
         """Hold one of the few places for POSTs, once submits are open and the pace allows it."""
         async with self._posts:
-            await self.wait(self.submits)
+            # A pause that closes while the pace is waited for holds, too.
             await self._pace()
+            await self.wait(self.submits)
             yield
 
     @asynccontextmanager
@@ -54,8 +57,8 @@ class Traffic:
 
     async def poll(self) -> None:
         """Wait until polls are open and the pace allows one."""
-        await self.wait(self.polls)
         await self._pace()
+        await self.wait(self.polls)
 
     async def wait(self, pause: Pause) -> None:
         """Wait until a pause is over; it may be made longer meanwhile."""

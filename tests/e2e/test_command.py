@@ -179,6 +179,17 @@ def test_two_ctrl_c_leave_at_once_with_everything_recorded(
     assert {row["status"] for row in rows} == {"pending"}
 
 
+def test_a_budget_nobody_can_reckon_with_is_a_usage_error(
+    batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve(*FAST)
+    text = GRID + f"budget: {{max_usd: 1}}\nprovider: {{base_url: '{url}/nowhere'}}\n"
+    ended = batchgen("run", job_file(tmp_path, text))
+    assert ended.returncode == 2
+    assert "usd_per_video" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
 def test_failed_tasks_are_reported_and_retried_alone(
     batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
 ) -> None:
