@@ -12,7 +12,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, Final, Literal
 from urllib.parse import urljoin, urlsplit
 
@@ -23,6 +22,7 @@ import anyio.to_thread
 
 from batchgen import headers, mp4
 from batchgen._version import __version__
+from batchgen.departure import Departure, departures
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.rundir import sync_directory
 from batchgen.terminal import printable
@@ -124,7 +124,7 @@ class Transfer:
             objection = self._objection(url)
             if objection is not None:
                 return Unusable(objection)
-            trace = SimpleNamespace(left=False)
+            trace = Departure()
             try:
                 async with self._session.get(
                     url,
@@ -171,8 +171,6 @@ async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Trans
             raise OSError(errno.EACCES, f"{target[0]} {_NOT_PUBLIC}")
         return socket.socket(family, kind, protocol)
 
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_note_left)
     async with aiohttp.ClientSession(
         # Names are checked where the connection is made: a resolver never sees a literal address.
         connector=aiohttp.TCPConnector(limit=0, socket_factory=public_socket),
@@ -180,7 +178,7 @@ async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Trans
         headers={"User-Agent": f"batchgen/{__version__}", "Accept-Encoding": "identity"},
         auto_decompress=False,
         read_bufsize=2 * WRITE_BYTES,
-        trace_configs=[trace],
+        trace_configs=[departures()],
     ) as session:
         yield Transfer(session, open_to_loopback=open_to_loopback, seconds=seconds)
 
@@ -321,11 +319,3 @@ def hash_file(path: Path) -> str | None:
         return None
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-async def _note_left(
-    session: aiohttp.ClientSession,  # noqa: ARG001  # aiohttp's signature
-    context: SimpleNamespace,
-    params: aiohttp.TraceRequestHeadersSentParams,  # noqa: ARG001
-) -> None:
-    context.trace_request_ctx.left = True

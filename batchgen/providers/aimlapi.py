@@ -4,13 +4,13 @@ from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
-from types import SimpleNamespace
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 import aiohttp
 
 from batchgen._version import __version__
+from batchgen.departure import Departure, departures
 from batchgen.job import TimeoutSettings
 from batchgen.outcomes import FetchOutcome, Interrupted, LookUp, NotSent, SubmitOutcome
 from batchgen.providers import wire
@@ -172,7 +172,7 @@ class AimlApi:
         limits: aiohttp.ClientTimeout,
     ) -> "_Reply":
         """Make one request and tell apart what never left from what may have been taken."""
-        trace = SimpleNamespace(left=False)
+        trace = Departure()
         try:
             async with session.request(
                 method,
@@ -227,8 +227,6 @@ async def connect(
         model: The model's name.
         timeouts: How long to wait for answers.
     """
-    trace = aiohttp.TraceConfig()
-    trace.on_request_headers_sent.append(_note_left)
     async with AsyncExitStack() as stack:
         submits, queries = [
             await stack.enter_async_context(
@@ -236,7 +234,7 @@ async def connect(
                     connector=connector,
                     cookie_jar=aiohttp.DummyCookieJar(),
                     headers={"User-Agent": f"batchgen/{__version__}", "Accept": "application/json"},
-                    trace_configs=[trace],
+                    trace_configs=[departures()],
                 )
             )
             for connector in (
@@ -247,15 +245,6 @@ async def connect(
             )
         ]
         yield AimlApi(base_url, key, model, submits=submits, queries=queries, timeouts=timeouts)
-
-
-async def _note_left(
-    session: aiohttp.ClientSession,  # noqa: ARG001  # aiohttp's signature
-    context: SimpleNamespace,
-    params: aiohttp.TraceRequestHeadersSentParams,  # noqa: ARG001
-) -> None:
-    """Mark a request whose headers went out: from here on it may have been taken."""
-    context.trace_request_ctx.left = True
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:

@@ -18,17 +18,12 @@ from urllib.parse import quote
 import jinja2
 
 from batchgen import rundir
+from batchgen.report.columns import HEAD, TAIL
 
 Row = Mapping[str, object]
 """One row of the manifest: its columns, JSON-plain, None where empty."""
 
-RECORDED: Final = (
-    "task_id", "index", "status", "file_name", "href", "prompt", "prompt_id", "prompt_template",
-    "repeat", "model", "provider", "generation_id", "client_request_id", "video_url",
-    "submitted_at", "completed_at", "downloaded_at", "queue_s", "generate_s", "download_s", "polls",
-    "attempts", "error_code", "error_message", "bytes", "sha256", "width", "height", "fps",
-    "duration_s", "cost_usd", "cost_is_estimate", "job_sha256", "batchgen_version",
-)  # fmt: skip
+RECORDED: Final = (*HEAD, "href", *TAIL)
 """Columns that say what happened. Any other is a parameter, or with `var_` in front a variable."""
 
 _LEFT_OUT: Final = frozenset({"file_name", "video_url", "sha256", "job_sha256"})

@@ -17,41 +17,13 @@ from batchgen._version import __version__
 from batchgen.job import Job
 from batchgen.ledger import Ledger, Record
 from batchgen.models import Scalar, parameters_of
+from batchgen.report.columns import HEAD, TAIL
 from batchgen.rundir import replacing
 from batchgen.task import Status
 
 Cell = Scalar | None
 Row = dict[str, Cell]
 
-_HEAD: Final = ("task_id", "index", "status", "file_name", "prompt", "prompt_id", "prompt_template")
-_TAIL: Final = (
-    "repeat",
-    "model",
-    "provider",
-    "generation_id",
-    "client_request_id",
-    "video_url",
-    "submitted_at",
-    "completed_at",
-    "downloaded_at",
-    "queue_s",
-    "generate_s",
-    "download_s",
-    "polls",
-    "attempts",
-    "error_code",
-    "error_message",
-    "bytes",
-    "sha256",
-    "width",
-    "height",
-    "fps",
-    "duration_s",
-    "cost_usd",
-    "cost_is_estimate",
-    "job_sha256",
-    "batchgen_version",
-)
 _OWN: Final = frozenset({"model", "prompt"})
 _FIRST: Final = (
     "negative_prompt",
@@ -99,10 +71,10 @@ class Layout:
     def columns(self) -> tuple[str, ...]:
         """Return the names of all columns, in order."""
         return (
-            *_HEAD,
+            *HEAD,
             *(self._parameter_column(name) for name in self.parameters),
             *(f"var_{name}" for name in self.variables),
-            *_TAIL,
+            *TAIL,
         )
 
     def row(self, record: Record) -> Row:
@@ -152,7 +124,7 @@ class Layout:
     @staticmethod
     def _parameter_column(name: str) -> str:
         """Keep a parameter that is called like a column of ours, or could be, apart from it."""
-        ours = name in _HEAD or name in _TAIL or name.startswith(("var_", "param_"))
+        ours = name in HEAD or name in TAIL or name.startswith(("var_", "param_"))
         return f"param_{name}" if ours else name
 
 
