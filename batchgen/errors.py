@@ -53,7 +53,13 @@ class ProviderRefused(BatchgenError):
 
 
 class LedgerError(BatchgenError):
-    """The ledger could not make a step durable; the step did not happen."""
+    """The ledger could not make a step durable; the step did not happen.
+
+    Attributes:
+        full: Whether the disk is full, which may pass.
+    """
+
+    full: bool = False
 
     exit_code = ExitCode.STOPPED
 

@@ -79,6 +79,7 @@ class Session:
         self._counted = Counted(ledger.counts(), 0.0)
         self._done_before = self._counted.counts.get(Status.SUCCEEDED, 0)
         self._watchers = watchers
+        self._said = ""
         watchers.add(self._remember)
 
     def _remember(self, event: Event) -> None:
@@ -151,7 +152,11 @@ class Session:
             await anyio.to_thread.run_sync(write, *arguments)
         except OSError as error:
             said = f"a report could not be written: {error.strerror or error}"
-            self._watchers(Notice(said, Level.WARNING))
+            if said != self._said:
+                self._watchers(Notice(said, Level.WARNING))
+            self._said = said
+        else:
+            self._said = ""
 
 
 def write_reports(job: Job, ledger: Ledger) -> None:

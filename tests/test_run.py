@@ -15,6 +15,7 @@ from batchgen.errors import LedgerError, first_error
 from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
 from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
 from batchgen.ledger import Ledger
+from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
     Accepted,
     Answered,
@@ -464,17 +465,43 @@ async def test_an_id_that_was_given_before_is_not_believed(
 async def test_an_id_the_ledger_cannot_keep_is_rescued_and_the_next_run_finds_it(
     tmp_path: Path, provider: Scripted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def full_disk(*_: object, **__: object) -> bool:
-        raise LedgerError("the ledger could not be written: database or disk is full")
+    record = Writer.record
+
+    async def failing(writer: Writer, step: Step[Any]) -> Any:
+        if provider.taken:
+            raise LedgerError("the ledger could not be written: disk I/O error")
+        return await record(writer, step)
 
     with monkeypatch.context() as broken:
-        broken.setattr(Ledger, "accepted", full_disk)
-        with pytest.raises(LedgerError, match="disk is full"):
+        broken.setattr(Writer, "record", failing)
+        with pytest.raises(LedgerError, match="I/O error"):
             await do(job(tmp_path), provider)
     summary, _ = await do(job(tmp_path), provider)
     assert summary.counts == {Status.SUCCEEDED: 1}
     assert list(provider.polls) == ["id:0"]
     assert len(provider.taken) == 1
+
+
+async def test_a_full_disk_is_waited_for_at_every_step(
+    tmp_path: Path, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Writer.record
+    calls = 0
+
+    async def every_other_fails(writer: Writer, step: Step[Any]) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls % 2:
+            error = LedgerError("the ledger could not be written: database or disk is full")
+            error.full = True
+            raise error
+        return await record(writer, step)
+
+    monkeypatch.setattr(Writer, "record", every_other_fails)
+    summary, events = await do(job(tmp_path, 3), provider)
+    assert summary.counts == {Status.SUCCEEDED: 3}
+    assert len(provider.taken) == 3
+    assert "waits until there is room" in notices(events)
 
 
 async def test_a_watcher_that_cannot_write_any_more_ends_nothing(

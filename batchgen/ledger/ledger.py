@@ -5,30 +5,37 @@ It never talks to a provider and decides nothing: it checks that a step is allow
 
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from batchgen.errors import LedgerError, RunDirectoryError
 from batchgen.ledger.admission import Admission, admit
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
-from batchgen.ledger.writer import Writer
+from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import MESSAGE_CHARACTERS
 from batchgen.rundir import RunDirectory
 from batchgen.task import SOURCES, Cause, Status, Task
 
+T = TypeVar("T")
+
 
 class Ledger:
-    """The durable state of one run directory, held against other processes while it is open."""
+    """The durable state of one run directory, held against other processes while it is open.
+
+    Attributes:
+        when_full: Awaited before a step is tried again on a full disk; None raises instead.
+    """
 
     def __init__(
         self, directory: RunDirectory, writer: Writer, rescue: Rescue, held: ExitStack
     ) -> None:
         """Put the parts together; `open` is the way in."""
         self.directory = directory
+        self.when_full: Callable[[LedgerError], Awaitable[None]] | None = None
         self._rescue = rescue
         self._writer = writer
         self._held = held
@@ -100,14 +107,6 @@ class Ledger:
             LedgerError: The ledger cannot be written.
         """
         return self._writer.ask(lambda db: admit(db, tasks))
-
-    def rescue(self, task_id: str, generation_id: str) -> None:
-        """Keep an id outside the ledger, which cannot be written; `recover` takes it in.
-
-        Raises:
-            OSError: Even that failed.
-        """
-        self._rescue.keep(task_id, generation_id)
 
     def recover(self) -> int:
         """Take in rescued ids, then mark submits that were cut off as in doubt.
@@ -279,13 +278,23 @@ class Ledger:
 
     # During a run: each of these returns when the step is durable.
 
+    async def _record(self, step: Step[T]) -> T:
+        """Do a step and wait until it is durable; where the disk is full, wait until it is not."""
+        while True:
+            try:
+                return await self._writer.record(step)
+            except LedgerError as error:
+                if not error.full or self.when_full is None:
+                    raise
+                await self.when_full(error)
+
     async def pending(self, after: int, limit: int) -> list[Record]:
         """Return the next tasks to submit, in order, behind the position `after`."""
         sql = (
             f"{SELECT} WHERE status = 'pending' AND gone = 0 AND position > ?"
             " ORDER BY position LIMIT ?"
         )
-        return await self._writer.record(
+        return await self._record(
             lambda db: [Record(*row) for row in db.execute(sql, (after, limit))]
         )
 
@@ -316,7 +325,7 @@ class Ledger:
                 (client_request_id, task_id, body_sha256, reserved_usd, at, task_id),
             )
 
-        await self._writer.record(step)
+        await self._record(step)
 
     async def accepted(self, task_id: str, generation_id: str, *, at: float) -> bool:
         """Keep the id a submit was given, also one found later in the provider's log.
@@ -341,7 +350,14 @@ class Ledger:
             _settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
             return True
 
-        return await self._writer.record(step)
+        try:
+            return await self._writer.record(step)
+        except LedgerError as error:
+            # What is paid for must be found again: room was set aside for just this.
+            self._rescue.keep(task_id, generation_id)
+            if not error.full:
+                raise
+        return await self._record(step)
 
     async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
         """Put back a task whose submit provably took nothing.
@@ -358,7 +374,7 @@ class Ledger:
             _settle_submit(db, task_id, outcome, at, detail=detail)
             _move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
 
-        await self._writer.record(step)
+        await self._record(step)
 
     async def in_doubt(self, task_id: str, detail: str, *, at: float) -> Record:
         """Hold a task whose submit may have been taken; return it as it is now."""
@@ -375,7 +391,7 @@ class Ledger:
             )
             return _record(db, task_id)
 
-        return await self._writer.record(step)
+        return await self._record(step)
 
     async def resubmit(self, task_id: str, *, at: float) -> Record:
         """Decide, on record, to submit a task in doubt a second time; return it as it is now."""
@@ -394,7 +410,7 @@ class Ledger:
             )
             return _record(db, task_id)
 
-        return await self._writer.record(step)
+        return await self._record(step)
 
     async def completed(
         self,
@@ -443,11 +459,11 @@ class Ledger:
             )
             return True
 
-        return await self._writer.record(step)
+        return await self._record(step)
 
     async def expired(self, task_id: str) -> None:
         """Go back from a video whose address no longer works to asking for a new one."""
-        await self._writer.record(lambda db: _move(db, task_id, Status.IN_FLIGHT))
+        await self._record(lambda db: _move(db, task_id, Status.IN_FLIGHT))
 
     async def verified(self, task_id: str, *, size: int, sha256: str) -> None:
         """Keep a checked file's size and hash before it gets its final name."""
@@ -460,7 +476,7 @@ class Ledger:
             if changed != 1:
                 raise LedgerError(f"task {task_id} has no video whose file could be kept")
 
-        await self._writer.record(step)
+        await self._record(step)
 
     async def succeeded(
         self,
@@ -474,7 +490,7 @@ class Ledger:
         duration_s: float | None,
     ) -> None:
         """Note that the file lies under its final name."""
-        await self._writer.record(
+        await self._record(
             lambda db: _move(
                 db,
                 task_id,
@@ -509,7 +525,7 @@ class Ledger:
                 cause=cause,
             )
 
-        await self._writer.record(step)
+        await self._record(step)
 
     async def timed_out(self, task_id: str, message: str, *, polls: int) -> None:
         """Note that a generation took too long; its id stays, the next run asks again."""
@@ -525,7 +541,7 @@ class Ledger:
                 cause=Cause.FETCH,
             )
 
-        await self._writer.record(step)
+        await self._record(step)
 
 
 def _record(db: sqlite3.Connection, task_id: str) -> Record:

@@ -136,6 +136,7 @@ def _commit(db: sqlite3.Connection, requests: Sequence[_Request]) -> _Answers:
         if isinstance(error, sqlite3.Error):
             told = LedgerError(f"the ledger could not be written: {error}")
             told.__cause__ = error
+            told.full = getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL
             return [(requests[0], None, told)]
         return [(requests[0], None, error)]
     return [(request, result, None) for request, result in zip(requests, results, strict=True)]

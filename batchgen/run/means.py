@@ -145,10 +145,10 @@ class Means:
         else:
             self.stopping.leave(Reason.REFUSED, detail)
 
-    def ledger_trouble(self, error: LedgerError) -> None:
-        """Pause the submits until the ledger can be written again."""
-        self.tally.say_sometimes(f"{error}; nothing is submitted until it can")
-        self.traffic.submits.close(self.clock.monotonic(), DISK_PROBE_SECONDS)
+    async def wait_for_room(self, error: LedgerError) -> None:
+        """Wait a while for a disk on which the ledger can be written again."""
+        self.tally.say_sometimes(f"{error}; the run waits until there is room")
+        await self.clock.sleep(DISK_PROBE_SECONDS)
 
     def disk_trouble(self, error: OSError) -> None:
         """Pause the downloads until there is room again."""

@@ -124,6 +124,7 @@ class Run:
             price=price,
             doubt=self._doubt,
         )
+        self._ledger.when_full = means.wait_for_room
         try:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(self._tell, tally)

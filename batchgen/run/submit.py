@@ -2,10 +2,7 @@
 
 import hashlib
 import secrets
-import sqlite3
 
-from batchgen.errors import LedgerError
-from batchgen.events import Level
 from batchgen.ledger import Record
 from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
@@ -53,23 +50,18 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
     client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
     outcome: Accepted | Trouble | None = None
     with means.stopping.posting():
-        try:
-            await means.ledger.intend(
-                record.task_id,
-                client_request_id=client_request_id,
-                body_sha256=hashlib.sha256(body).hexdigest(),
-                reserved_usd=means.price,
-                at=at,
-            )
-        except LedgerError as error:
-            if not isinstance(error.__cause__, sqlite3.OperationalError):
-                raise
-            # A full disk: no intent, so no POST. It costs the task nothing.
-            means.ledger_trouble(error)
-            return NotSent(str(error))
+        await means.ledger.intend(
+            record.task_id,
+            client_request_id=client_request_id,
+            body_sha256=hashlib.sha256(body).hexdigest(),
+            reserved_usd=means.price,
+            at=at,
+        )
         means.tally.submitted += 1
         outcome = await means.provider.submit(body, client_request_id)
-        if isinstance(outcome, Accepted) and not await _keep_id(means, record, outcome):
+        if isinstance(outcome, Accepted) and not await means.ledger.accepted(
+            record.task_id, outcome.generation_id, at=means.clock.now()
+        ):
             outcome = Unusable(f"the id {outcome.generation_id} was given to another task before")
         if isinstance(outcome, Accepted):
             means.tally.good()
@@ -78,27 +70,6 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
         else:
             outcome = await _not_accepted(means, record, outcome, client_request_id)
     return outcome
-
-
-async def _keep_id(means: Means, record: Record, accepted: Accepted) -> bool:
-    """Make a generation's id durable: what is paid for must be found again.
-
-    Returns:
-        False where another task has this id.
-    """
-    try:
-        return await means.ledger.accepted(
-            record.task_id, accepted.generation_id, at=means.clock.now()
-        )
-    except LedgerError:
-        # The last resort: room was set aside for just this.
-        means.ledger.rescue(record.task_id, accepted.generation_id)
-        means.tally.say(
-            f"the ledger cannot be written; task {record.task_id} was taken as "
-            f"{accepted.generation_id}, which is noted in {means.ledger.directory.rescued_ids}",
-            Level.WARNING,
-        )
-        raise
 
 
 async def _not_accepted(
