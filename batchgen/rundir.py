@@ -81,6 +81,8 @@ class RunDirectory:
                         f"{folder} is a symbolic link: it leads out of the run directory"
                     )
                 folder.mkdir(parents=True, exist_ok=True)
+            if not os.access(self.state, os.W_OK):
+                raise RunDirectoryError(f"{self.path} is read-only; choose another with --output")
         except FileExistsError as error:
             raise RunDirectoryError(f"{error.filename} is in the way: not a directory") from None
         except OSError as error:

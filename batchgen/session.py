@@ -216,6 +216,9 @@ async def open_session(
                 save_job(ledger.directory, job)
             admission = await anyio.to_thread.run_sync(admit, job, ledger)
         ledger.recover()
+        missing = ledger.refetch_missing()
+        if missing:
+            observer(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
         ledger.resume_paid(again.codes if again is not None else ())
         retried = ledger.retry(again.codes) if again is not None else []
         with _placed(ledger):

@@ -50,7 +50,8 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.IN_FLIGHT: frozenset({Status.COMPLETED, Status.FAILED, Status.TIMED_OUT}),
         # Back to in_flight is for a video URL that has expired.
         Status.COMPLETED: frozenset({Status.SUCCEEDED, Status.FAILED, Status.IN_FLIGHT}),
-        Status.SUCCEEDED: frozenset(),
+        # A file that vanished is fetched again from its id; nothing is paid twice.
+        Status.SUCCEEDED: frozenset({Status.IN_FLIGHT}),
         Status.FAILED: frozenset({Status.PENDING, Status.IN_FLIGHT}),
         Status.TIMED_OUT: frozenset({Status.PENDING, Status.IN_FLIGHT}),
         Status.CANCELLED: frozenset({Status.PENDING}),

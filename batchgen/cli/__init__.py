@@ -1,5 +1,16 @@
 """The command line: parses options, calls the library, chooses an exit code."""
 
-from batchgen.cli.app import main
+import sys
+from typing import NoReturn
 
 __all__ = ["main"]
+
+
+def main() -> NoReturn:
+    """Run the command line and leave the process with its exit code."""
+    try:
+        from batchgen.cli.app import main as run
+    except KeyboardInterrupt:
+        # Ctrl-C while Python still imports: nothing has begun.
+        sys.exit(130)
+    run()

@@ -58,7 +58,11 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except BatchgenError as error:
         print(f"batchgen: {error}", file=sys.stderr)
         code = error.exit_code
+    except OSError as error:
+        print(f"batchgen: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
+        code = ExitCode.USAGE
     except KeyboardInterrupt:
+        print("batchgen: interrupted", file=sys.stderr)
         code = ExitCode.INTERRUPTED
     except Exception:  # noqa: BLE001  # the last line of defence, and it is printed whole
         traceback.print_exc()

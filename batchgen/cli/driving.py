@@ -12,7 +12,7 @@ from batchgen.events import Notice, Observer, Reason, Summary
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
 from batchgen.session import Again, Session, open_session
-from batchgen.task import Status
+from batchgen.task import UNDER_WAY, Status
 from batchgen.terminal import duration
 
 _STOPPED = {
@@ -79,9 +79,9 @@ async def _go(session: Session, shown: Observer) -> Summary:
 async def _obey_signals(session: Session, shown: Observer) -> None:
     stopping = session.run.stopping
     pressed = False
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as received:
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         async for _ in received:
-            if pressed:
+            if pressed or session.run.waits_for_account:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))
                 stopping.leave(Reason.INTERRUPTED)
             else:
@@ -117,9 +117,15 @@ def _ask(session: Session, limit: int | None) -> None:
 
 def exit_code(summary: Summary) -> ExitCode:
     """Say what a run's end means to the shell."""
-    if summary.reason in _STOPPED:
+    finished = summary.reason is Reason.INTERRUPTED and not _left(summary)
+    if summary.reason in _STOPPED and not finished:
         return _STOPPED[summary.reason]
     return ExitCode.INCOMPLETE if any(map(summary.counts.get, _OPEN)) else ExitCode.OK
+
+
+def _left(summary: Summary) -> int:
+    """Count the tasks that the same command would go on with."""
+    return sum(summary.counts.get(status, 0) for status in (Status.PENDING, *UNDER_WAY))
 
 
 def ending(job: Job, summary: Summary) -> str:
@@ -134,7 +140,8 @@ def ending(job: Job, summary: Summary) -> str:
         play = " of play money" if job.provider.kind == "sandbox" else ""
         lines[0] += f", {about}${summary.cost_usd:.2f}{play}"
     if summary.reason is not Reason.DONE:
-        lines.append(f"stopped: {summary.detail}")
+        hint = f" ({_key_hint(job)})" if summary.reason is Reason.REFUSED else ""
+        lines.append(f"stopped: {summary.detail}{hint}")
     if failed := counts.get(Status.FAILED, 0):
         lines.append(
             f"{failed} failed: why is in manifest.csv; again with: batchgen retry {folder}"
@@ -145,9 +152,9 @@ def ending(job: Job, summary: Summary) -> str:
         lines.append(
             f"{doubtful} unresolved: the provider may have taken them; the next run looks again"
         )
-    left = total - done - failed - late - doubtful - counts.get(Status.CANCELLED, 0)
-    if left:
-        lines.append(f"{left} left to do: run the same command again")
+    if left := _left(summary):
+        way = "raise the budget and " if summary.reason is Reason.BUDGET else ""
+        lines.append(f"{left} left to do: {way}run the same command again")
     if done:
         lines.append(f"look at them: {folder / 'index.html'}")
     return "\n".join(lines)

@@ -41,7 +41,7 @@ def job_options(command: Decorated) -> Decorated:
         ),
         click.option(
             "--output",
-            type=click.Path(file_okay=False, path_type=Path),
+            type=click.Path(file_okay=False),
             envvar="BATCHGEN_OUTPUT",
             help="The run directory.",
         ),
@@ -61,7 +61,7 @@ def load(
     job: Path,
     *,
     defaults: tuple[str, ...],
-    output: Path | None,
+    output: str | None,
     provider: str | None,
     base_url: str | None,
     concurrency: int | None,
@@ -71,14 +71,17 @@ def load(
     Raises:
         BatchgenError: The file or an option is wrong.
     """
+    from batchgen.errors import UsageError
     from batchgen.jobfile import Overrides, load_job
 
+    if output == "":
+        raise UsageError("--output is empty: name a directory")
     return load_job(
         job,
         Overrides(
             provider=provider,
             base_url=base_url,
-            output=output,
+            output=None if output is None else Path(output),
             concurrency=concurrency,
             defaults=defaults,
         ),

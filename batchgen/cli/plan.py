@@ -53,7 +53,9 @@ def _sentences(job: "Job", plan: "Plan") -> str:
     from batchgen.templates import text
     from batchgen.terminal import duration, shortened
 
-    lines = [f"{job.name}: {plan.tasks} tasks, {job.provider.model} at {job.provider.kind}"]
+    noun = "task" if plan.tasks == 1 else "tasks"
+    model = f"{job.provider.model} at {job.provider.kind}"
+    lines = [f"{job.name}: {plan.tasks} {noun}, {model}"]
     if plan.prompts > 1:
         lines.append(f"  prompts x {plan.prompts}")
     for name, values in plan.axes.items():

@@ -26,6 +26,10 @@ def status(run: Path | None, *, as_json: bool) -> None:
     if found is None:
         from batchgen.errors import RunDirectoryError
 
+        if directory.is_run():
+            raise RunDirectoryError(
+                f"{directory.status} cannot be read; the next run writes it anew"
+            )
         raise RunDirectoryError(f"{directory.path} is no run directory: no run has been here")
     running = directory.is_held()
     state = found.state

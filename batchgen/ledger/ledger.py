@@ -149,6 +149,19 @@ class Ledger:
         )
         return self._writer.ask(lambda db: db.execute(sql, tuple(codes)).rowcount)
 
+    def refetch_missing(self) -> int:
+        """Put tasks whose file has vanished back in flight, to be fetched by their id; count them.
+
+        Their videos are paid for: what they cost and when they were made stays.
+        """
+        missing = [
+            (record.task_id,)
+            for record in self._with_status(Status.SUCCEEDED)
+            if record.generation_id and not (self.directory.path / record.file_name).exists()
+        ]
+        sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ? AND NOT gone"
+        return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
+
     def retry(self, codes: Sequence[str] = ()) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
 

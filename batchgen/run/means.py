@@ -130,7 +130,7 @@ class Means:
         if not self.tally.welcomed:
             self.refused(f"the provider refused the key or the account: {said}")
             return
-        for pause in (self.traffic.submits, self.traffic.polls):
+        for pause in (self.traffic.submits, self.traffic.polls, self.traffic.account):
             pause.close(self.clock.monotonic(), KEY_PROBE_SECONDS)
         self.tally.say_sometimes(
             f"the provider refuses the key or the account ({said}); the run waits and tries again "

@@ -79,12 +79,18 @@ class Run:
         self._over: str | None = None
         self._changed = anyio.Event()
         self._doubts = Doubts()
+        self._traffic: Traffic | None = None
         self.stopping = Stopping()
 
     @property
     def in_flight(self) -> int:
         """Return how many tasks are being carried."""
         return self._carrying
+
+    @property
+    def waits_for_account(self) -> bool:
+        """Tell whether nothing can be finished before a key or an account is mended."""
+        return self._traffic is not None and self._traffic.account.wait(self._clock.monotonic()) > 0
 
     async def go(self) -> Summary:
         """Do what is not done yet.
@@ -110,6 +116,7 @@ class Run:
             clock=self._clock,
             observer=self._observer,
         )
+        self._traffic = Traffic(self._job.run, self._clock)
         means = Means(
             settings=self._job.run,
             budget=self._job.budget,
@@ -118,7 +125,7 @@ class Run:
             transfer=self._transfer,
             clock=self._clock,
             rng=self._rng,
-            traffic=Traffic(self._job.run, self._clock),
+            traffic=self._traffic,
             tally=tally,
             stopping=self.stopping,
             price=price,

@@ -17,6 +17,7 @@ class Traffic:
         submits: Closed while nothing may be submitted.
         polls: Closed while nothing may be asked.
         disk: Closed while nothing can be written.
+        account: Closed while the key or the account is refused, as submits and polls are then.
     """
 
     def __init__(self, settings: RunSettings, clock: Clock) -> None:
@@ -29,6 +30,7 @@ class Traffic:
         self.submits = Pause()
         self.polls = Pause()
         self.disk = Pause()
+        self.account = Pause()
 
     async def take_slot(self) -> object:
         """Wait for one of the `concurrency` places of generations in flight; return it."""

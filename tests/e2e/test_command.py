@@ -399,3 +399,52 @@ def test_a_pipe_that_closes_early_is_no_error(environment: dict[str, str], tmp_p
     _, err = plan.communicate(timeout=30)
     assert err == b""
     assert plan.returncode == os.EX_OK
+
+
+def test_a_video_that_was_deleted_is_fetched_again_and_not_bought_again(
+    batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve(*FAST)
+    job = job_file(tmp_path)
+    assert batchgen("run", job, "--base-url", url).returncode == 0
+    folder = tmp_path / "output" / "grid"
+    before = manifest(folder)
+    (folder / before[0]["file_name"]).unlink()
+    ended = batchgen("run", job, "--base-url", url)
+    assert ended.returncode == 0
+    assert "fetching them by their ids" in ended.stderr
+    after = manifest(folder)
+    assert (folder / after[0]["file_name"]).exists()
+    assert [row["sha256"] for row in after] == [row["sha256"] for row in before]
+    assert after[0]["completed_at"] == before[0]["completed_at"]
+    assert account(url)["submits"] == 4
+
+
+def test_an_interrupt_with_nothing_left_to_do_is_no_interruption(
+    serve: Callable[..., str], environment: dict[str, str], tmp_path: Path
+) -> None:
+    url = serve("--queue", "0s", "--generate", "1.5s")
+    run = subprocess.Popen(
+        [sys.executable, "-m", "batchgen", "run", str(job_file(tmp_path)), "--base-url", url],
+        cwd=tmp_path,
+        env=environment,
+    )
+    while account(url)["submits"] < 4:
+        time.sleep(0.05)
+    time.sleep(0.3)
+    run.send_signal(signal.SIGHUP)
+    assert run.wait(timeout=30) == 0
+
+
+def test_an_empty_output_is_no_directory(batchgen: Batchgen, tmp_path: Path) -> None:
+    ended = batchgen("run", job_file(tmp_path), "--output", "")
+    assert ended.returncode == 2
+    assert "--output is empty" in ended.stderr
+
+
+def test_a_directory_in_the_way_of_a_report_is_named(batchgen: Batchgen, tmp_path: Path) -> None:
+    (tmp_path / "output" / "grid" / "run.log").mkdir(parents=True)
+    ended = batchgen("run", job_file(tmp_path))
+    assert ended.returncode == 2
+    assert "run.log" in ended.stderr
+    assert "Traceback" not in ended.stderr
