@@ -234,7 +234,7 @@ async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None
     """Stream the body into the part file, hashing on the way, and make it durable."""
     # Unbuffered: what `received` counts has been written, and fsync reaches all of it.
     mode: Literal["r+b", "wb"] = "r+b" if part.received else "wb"
-    async with aiofiles.open(part.path, mode, buffering=0, opener=_open_no_link) as file:
+    async with _opened(part.path, mode) as file:
         await file.seek(part.received)
         await file.truncate()
         waiting = bytearray()
@@ -263,6 +263,18 @@ async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None
             part.restart()
             raise
     return None
+
+
+@asynccontextmanager
+async def _opened(path: Path, mode: Literal["r+b", "wb"]) -> AsyncIterator[Any]:
+    """Open a file and close it, whenever the cancellation comes: both happen in a thread."""
+    with anyio.CancelScope(shield=True):
+        file = await aiofiles.open(path, mode, buffering=0, opener=_open_no_link)
+    try:
+        yield file
+    finally:
+        with anyio.CancelScope(shield=True):
+            await file.close()
 
 
 async def _append(file: Any, part: Part, waiting: bytearray) -> None:

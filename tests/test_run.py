@@ -4,6 +4,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -513,3 +514,34 @@ async def test_a_watcher_that_cannot_write_any_more_ends_nothing(
     made = job(tmp_path, 3)
     summary = await run_job(made, observer=broken, provider=provider)
     assert summary.counts == {Status.SUCCEEDED: 3}
+
+
+async def test_at_stop_at_nothing_more_is_submitted_and_what_is_in_flight_is_finished(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    soon = datetime.fromtimestamp(FastClock().now() + 120)  # noqa: DTZ006  # the wall's own time
+    made = job(tmp_path, 1000, concurrency=2, stop_at=(soon.hour, soon.minute))
+    summary, _ = await do(made, provider)
+    assert summary.reason is Reason.DEADLINE
+    assert summary.counts[Status.SUCCEEDED] == len(provider.taken) < 1000
+    assert summary.counts[Status.PENDING] == 1000 - len(provider.taken)
+
+
+async def test_a_key_that_stays_refused_makes_the_first_interrupt_enough(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Accepted("-"), *[Answered(401, "revoked")] * 10_000]
+    waited: list[bool] = []
+
+    async def watch(run: Run) -> None:
+        while not run.waits_for_account:  # noqa: ASYNC110  # the run has no event for it
+            await anyio.sleep(0.001)
+        waited.append(True)
+        while not list((tmp_path / "run" / "videos").iterdir()):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.1)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    summary, _ = await do(job(tmp_path, 5, concurrency=1), provider, meanwhile=watch)
+    assert waited
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.PENDING: 4}
