@@ -79,7 +79,6 @@ class PlainDisplay(NoDisplay):
 
     def __init__(self, *, verbose: bool = False) -> None:
         self._verbose = verbose
-        self._total = 0
         self._told = 0.0
 
     def __call__(self, event: Event) -> None:

@@ -61,6 +61,10 @@ Observer = Callable[[Event], None]
 """Called in the run's own loop: it must return at once, and what it raises ends the run."""
 
 
+def nobody(event: Event) -> None:  # an observer takes it
+    """Watch nothing."""
+
+
 class Watchers:
     """Several observers as one. They are told in the order they were added."""
 

@@ -15,7 +15,7 @@ import anyio.to_thread
 from batchgen import names
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import RunDirectoryError, first_error
-from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers
+from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers, nobody
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
@@ -33,10 +33,6 @@ PUBLISH_SECONDS: Final = 5.0
 PUBLISH_SHARE: Final = 20
 """Reports are written so seldom that they take a twentieth of the time, at most."""
 STATUS_SECONDS: Final = 1.0
-
-
-def _nobody(event: Event) -> None:
-    """Watch nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +175,7 @@ def write_reports(job: Job, ledger: Ledger) -> None:
 async def open_session(
     job: Job,
     *,
-    observer: Observer = _nobody,
+    observer: Observer = nobody,
     limit: int | None = None,
     again: Again | None = None,
     provider: Provider | None = None,
@@ -270,7 +266,7 @@ def admit(job: Job, ledger: Ledger) -> Admission:
 async def run_job(
     job: Job,
     *,
-    observer: Observer = _nobody,
+    observer: Observer = nobody,
     limit: int | None = None,
     again: Again | None = None,
     provider: Provider | None = None,

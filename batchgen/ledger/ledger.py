@@ -156,10 +156,12 @@ class Ledger:
         """
         missing = [
             (record.task_id,)
-            for record in self._with_status(Status.SUCCEEDED)
-            if record.generation_id and not (self.directory.path / record.file_name).exists()
+            for record in self.records()
+            if record.status == Status.SUCCEEDED
+            and not record.gone
+            and not (self.directory.path / record.file_name).exists()
         ]
-        sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ? AND NOT gone"
+        sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ?"
         return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
 
     def retry(self, codes: Sequence[str] = ()) -> list[str]:

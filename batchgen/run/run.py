@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import UsageError, first_error
-from batchgen.events import Event, Observer, Reason, Summary
+from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job
 from batchgen.ledger import Ledger, Record
 from batchgen.providers import Provider
@@ -31,10 +31,6 @@ BACKLOG: Final = 256
 TELL_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 5.0
 """How often a run that goes on sees whether a look-up is due."""
-
-
-def _nobody(event: Event) -> None:
-    """Watch nothing."""
 
 
 class Run:
@@ -59,7 +55,7 @@ class Run:
         provider: Provider,
         transfer: Transfer,
         *,
-        observer: Observer = _nobody,
+        observer: Observer = nobody,
         limit: int | None = None,
         only: Collection[str] | None = None,
         clock: Clock | None = None,
