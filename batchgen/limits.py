@@ -3,7 +3,8 @@
 Pure. Times are seconds of one monotonic clock.
 """
 
-from dataclasses import dataclass
+from collections import deque
+from dataclasses import dataclass, field
 from typing import Final
 
 
@@ -61,9 +62,13 @@ class AdaptiveLimit:
             asked = min(retry_after or 0.0, MAX_SECONDS_BETWEEN_CUTS)
             self._next_cut = now + max(asked, MIN_SECONDS_BETWEEN_CUTS)
 
-    def taken(self) -> None:
-        """A submit was taken: a whole window of these makes room for one more."""
-        self._successes += 1
+    def taken(self, *, used: bool = True) -> None:
+        """A submit was taken: a whole window of these makes room for one more.
+
+        Args:
+            used: Whether all that is allowed now is in use; if not, nothing was learned.
+        """
+        self._successes += used
         if self._successes >= self.limit and self.limit < self.ceiling:
             self.limit += 1
             self._successes = 0
@@ -96,3 +101,125 @@ class Pause:
     def wait(self, now: float) -> float:
         """Return seconds until it opens."""
         return max(0.0, self.until - now)
+
+
+OPEN_AT_UNREACHED: Final = 5
+"""Failures to connect, in a row."""
+OPEN_AT_CALLS: Final = 10
+"""So many calls, half of them failed, within the window."""
+WINDOW_SECONDS: Final = 30.0
+PROBE_SECONDS: Final = 30.0
+MAX_PROBE_SECONDS: Final = 900.0
+
+
+@dataclass(slots=True)
+class Breaker:
+    """Keeps requests from a host that fails, but for one probe now and then.
+
+    The circuit breaker of M. Nygard, "Release It!" (2007). It judges hosts, not tasks: any whole
+    answer that is no fault of the server counts as well.
+
+    Attributes:
+        costly: Whether a probe can cost money: then probes that were not answered come ever more
+            seldom, up to a quarter of an hour, where free ones come every 30 s.
+    """
+
+    costly: bool = False
+    _calls: deque[tuple[float, bool]] = field(default_factory=deque)
+    _unreached: int = 0
+    _gap: float = PROBE_SECONDS
+    _probe_at: float | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Tell whether requests are kept back."""
+        return self._probe_at is not None
+
+    def wait(self, now: float) -> float:
+        """Return seconds to wait; 0.0 lets the caller's request go, as the probe while open."""
+        if self._probe_at is None:
+            return 0.0
+        if now < self._probe_at:
+            return self._probe_at - now
+        self._probe_at = now + self._gap
+        return 0.0
+
+    def went_well(self, now: float) -> bool:
+        """Note a request that was answered; return whether that closed the breaker."""
+        self._unreached = 0
+        if self._probe_at is None:
+            self._note(now, well=True)
+            return False
+        self._probe_at, self._gap = None, PROBE_SECONDS
+        self._calls.clear()
+        return True
+
+    def went_wrong(self, now: float, *, reached: bool) -> bool:
+        """Note a request that failed; return whether that opened the breaker.
+
+        Args:
+            now: Seconds.
+            reached: Whether it left this machine.
+        """
+        self._note(now, well=False)
+        if self._probe_at is not None:
+            if self.costly and reached:
+                self._gap = min(2 * self._gap, MAX_PROBE_SECONDS)
+            self._probe_at = max(self._probe_at, now + self._gap)
+            return False
+        self._unreached = 0 if reached else self._unreached + 1
+        failed = sum(not well for _, well in self._calls)
+        if self._unreached < OPEN_AT_UNREACHED and (
+            len(self._calls) < OPEN_AT_CALLS or 2 * failed < len(self._calls)
+        ):
+            return False
+        self._probe_at = now + self._gap
+        return True
+
+    def trip(self, now: float, seconds: float) -> bool:
+        """Keep requests back whatever came before, with a probe every `seconds`.
+
+        Returns:
+            Whether that opened the breaker.
+        """
+        was_closed = self._probe_at is None
+        self._gap = seconds
+        self._probe_at = max(self._probe_at or 0.0, now + seconds)
+        return was_closed
+
+    def _note(self, now: float, *, well: bool) -> None:
+        self._calls.append((now, well))
+        while self._calls[0][0] < now - WINDOW_SECONDS:
+            self._calls.popleft()
+
+
+RETRY_SHARE: Final = 0.1
+SAVED_RETRIES: Final = 10.0
+SECONDS_A_RETRY: Final = 30.0
+"""One that is always allowed: a lone task must not wait for requests that nobody makes."""
+
+
+@dataclass(slots=True)
+class RetryBudget:
+    """Keeps repeated requests under a tenth of all: each request saves up a tenth of a repeat.
+
+    The retry budget of Twitter's Finagle (2016), with a trickle for a run with little to do.
+    """
+
+    _saved: float = SAVED_RETRIES
+    _trickled: float | None = None
+
+    def request(self) -> None:
+        """Note a request that repeats none."""
+        self._saved = min(SAVED_RETRIES, self._saved + RETRY_SHARE)
+
+    def wait(self, now: float) -> float:
+        """Take one repeat and return 0.0, or take none and return seconds until one may be had."""
+        since = 0.0 if self._trickled is None else max(0.0, now - self._trickled)
+        self._saved = min(SAVED_RETRIES, self._saved + since / SECONDS_A_RETRY)
+        self._trickled = now
+        # A thousandth of a retry of rounding delays none.
+        if self._saved >= 0.999:
+            self._saved -= 1.0
+            return 0.0
+        return (1.0 - self._saved) * SECONDS_A_RETRY

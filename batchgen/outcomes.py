@@ -14,9 +14,15 @@ MESSAGE_CHARACTERS: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """The request's headers never left this machine, which is proved: refused, DNS, TLS, pool."""
+    """The request's headers never left this machine, which is proved: refused, DNS, TLS, pool.
+
+    Attributes:
+        reason: Why.
+        certificate: Whether the host could not prove who it is: people must look at that.
+    """
 
     reason: str
+    certificate: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ download are free, so they are repeated; only faults of the task itself use up i
 
                         submit      fetch          download
     headers never sent  RETRY       RETRY          RETRY
+    bad certificate     PAUSE       PAUSE          PAUSE
     reset, timeout      HOLD        RETRY          RETRY
     2xx, unusable body  HOLD        RETRY          RETRY_COUNTED
     400 422             FAIL        RETRY_COUNTED  FRESH_URL
@@ -27,7 +28,15 @@ import re
 from enum import Enum, StrEnum
 from typing import Final
 
-from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
+from batchgen.outcomes import (
+    Answered,
+    FetchOutcome,
+    Interrupted,
+    NotSent,
+    SubmitOutcome,
+    Trouble,
+    Unusable,
+)
 
 
 class Phase(StrEnum):
@@ -48,7 +57,7 @@ class Action(Enum):
     FAIL = "the task's own fault: it failed"
     FRESH_URL = "ask the provider for a new address of the same video"
     GRACE = "an id may be unknown for a while after it was given: ask again"
-    PAUSE = "not the task's fault: the whole run waits, nothing is failed"
+    PAUSE = "not the task's fault: all such requests to this host wait, nothing is failed"
     STOP = "the settings are wrong: the run ends, resumable"
 
 
@@ -71,6 +80,8 @@ Phrases and not words: a server that repeats the prompt may well say "balance".
 def decide(phase: Phase, trouble: Trouble) -> Action:
     """Look the trouble up in the table above."""
     match trouble:
+        case NotSent(certificate=True):
+            return Action.PAUSE
         case NotSent():
             return Action.RETRY
         case Interrupted():
@@ -107,6 +118,30 @@ def _row(status: int, message: str) -> tuple[Action, Action, Action]:
             return Action.FAIL, Action.RETRY_COUNTED, Action.RETRY_COUNTED
         case _:
             return Action.HOLD, Action.RETRY, Action.RETRY_COUNTED
+
+
+class Health(Enum):
+    """What a request says of the host it went to."""
+
+    WELL = "it answered, if only to say no"
+    BROKEN = "the request left, and no answer came that a sound server gives"
+    UNREACHED = "the request never left"
+
+
+def health(outcome: SubmitOutcome | FetchOutcome | None) -> Health:
+    """Judge the host by what came of a request; None stands for a success of any kind.
+
+    A busy server (429, 503) is a sound one.
+    """
+    match outcome:
+        case NotSent():
+            return Health.UNREACHED
+        case Interrupted() | Unusable():
+            return Health.BROKEN
+        case Answered(status=status) if status in _MAYBE_TAKEN or (status >= 500 and status != 503):
+            return Health.BROKEN
+        case _:
+            return Health.WELL
 
 
 RETRY_AFTER_CAP: Final = 900.0

@@ -15,6 +15,7 @@ STATUSES = range(100, 600)
 PHASES = (Phase.SUBMIT, Phase.FETCH, Phase.DOWNLOAD)
 _NAMED: dict[str, list[Trouble]] = {
     "headers never sent": [NotSent("DNS")],
+    "bad certificate": [NotSent("self-signed certificate", certificate=True)],
     "reset, timeout": [Interrupted("reset")],
     "2xx, unusable body": [Unusable("no id")],
     "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
@@ -50,6 +51,7 @@ def _troubles(name: str) -> list[Trouble]:
 def test_the_table_of_the_module_s_text_is_whole() -> None:
     assert [name for name, _ in _table()] == [
         "headers never sent",
+        "bad certificate",
         "reset, timeout",
         "2xx, unusable body",
         "400 422",
@@ -66,7 +68,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "other 4xx",
         "other",
     ]
-    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 3 + 2
+    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 4 + 2
 
 
 @pytest.mark.parametrize(("name", "actions"), _table())

@@ -530,18 +530,16 @@ async def test_at_stop_at_nothing_more_is_submitted_and_what_is_in_flight_is_fin
 async def test_a_key_that_stays_refused_makes_the_first_interrupt_enough(
     tmp_path: Path, provider: Scripted
 ) -> None:
-    provider.submit_answers = [Accepted("-"), *[Answered(401, "revoked")] * 10_000]
-    waited: list[bool] = []
+    provider.every_fetch = [Answered(401, "revoked")]
 
     async def watch(run: Run) -> None:
-        while not run.waits_for_account:  # noqa: ASYNC110  # the run has no event for it
+        while not run.parked:  # noqa: ASYNC110  # the run has no event for it
             await anyio.sleep(0.001)
-        waited.append(True)
-        while not list((tmp_path / "run" / "videos").iterdir()):  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-        await anyio.sleep(0.1)
         run.stopping.leave(Reason.INTERRUPTED)
 
     summary, _ = await do(job(tmp_path, 5, concurrency=1), provider, meanwhile=watch)
-    assert waited
-    assert summary.counts == {Status.SUCCEEDED: 1, Status.PENDING: 4}
+    assert summary.reason is Reason.INTERRUPTED
+    assert summary.counts == {Status.IN_FLIGHT: 1, Status.PENDING: 4}
+    provider.every_fetch = []
+    summary, _ = await do(job(tmp_path, 5, concurrency=1), provider)
+    assert summary.counts == {Status.SUCCEEDED: 5}

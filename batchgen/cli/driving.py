@@ -83,7 +83,7 @@ async def _obey_signals(session: Session, shown: Observer) -> None:
     pressed = False
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         async for _ in received:
-            if pressed or session.run.waits_for_account:
+            if pressed or session.run.parked:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))
                 stopping.leave(Reason.INTERRUPTED)
             else:

@@ -194,7 +194,9 @@ class AimlApi:
                 return _Answer(response.status, response.headers, self._key.remove_from(content))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = self._reason(error)
-            return Interrupted(reason) if trace.left else NotSent(reason)
+            if trace.left:
+                return Interrupted(reason)
+            return NotSent(reason, certificate=isinstance(error, aiohttp.ClientConnectorCertificateError))
 
     def _reason(self, error: BaseException) -> str:
         """Put an exception into words; its own may be empty, or quote what the server sent."""

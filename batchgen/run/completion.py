@@ -41,6 +41,7 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
         await means.clock.sleep(_next_poll(means, waiting))
         await means.traffic.poll()
         outcome = await means.provider.fetch(generation.id)
+        means.heard(Phase.FETCH, outcome)
         waiting.asked += 1
         match outcome:
             case Completed():
@@ -130,7 +131,7 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             seconds = max(1.0, means.backoff(waiting.troubles, trouble))
             means.traffic.polls.close(means.clock.monotonic(), seconds)
         case Action.PAUSE:
-            means.account_trouble(said)
+            means.account_trouble(Phase.FETCH, said)
         case Action.STOP:
             means.refused(f"the provider does not answer for ids here: {said}")
             await means.clock.sleep(means.settings.poll.max)

@@ -7,11 +7,12 @@ from typing import Final
 
 from batchgen.clock import Clock
 from batchgen.errors import LedgerError
-from batchgen.events import Reason
+from batchgen.events import Level, Reason
 from batchgen.job import Budget, RunSettings
 from batchgen.ledger import Ledger, Record
-from batchgen.outcomes import Answered, Trouble
-from batchgen.policy import backoff
+from batchgen.limits import PROBE_SECONDS
+from batchgen.outcomes import Answered, FetchOutcome, SubmitOutcome, Trouble
+from batchgen.policy import Action, Health, Phase, backoff, decide, health
 from batchgen.providers import Provider
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
@@ -20,7 +21,7 @@ from batchgen.task import Status
 from batchgen.transfer import Transfer
 
 KEY_PROBE_SECONDS: Final = 180.0
-"""How long a run waits before it tries a refused key or an empty account again."""
+"""How often a refused key, an empty account or a bad certificate is tried again."""
 DISK_PROBE_SECONDS: Final = 30.0
 
 
@@ -125,16 +126,42 @@ class Means:
         if pause.close(self.clock.monotonic(), seconds):
             self.tally.say_sometimes(f"the provider is busy; going on with {limit} at once")
 
-    def account_trouble(self, said: str) -> None:
-        """Pause for a key or an account; before the first good answer it ends the run."""
+    def heard(
+        self, phase: Phase, outcome: SubmitOutcome | FetchOutcome | None, host: str = ""
+    ) -> None:
+        """Judge a host by what came of a request to it.
+
+        Args:
+            phase: Which request it was.
+            outcome: What came of it; None stands for a success of any kind.
+            host: Which host; no name means the provider's.
+        """
+        if isinstance(outcome, Trouble) and decide(phase, outcome) is Action.PAUSE:
+            return  # an answer, but no sign that requests are welcome again
+        now, breaker = self.clock.monotonic(), self.traffic.breaker(phase, host)
+        what = f"{phase}s" + (f" at {host}" if host else "")
+        if (state := health(outcome)) is Health.WELL:
+            if breaker.went_well(now):
+                self.tally.say(f"{what}: answered again, going on")
+        elif breaker.went_wrong(now, reached=state is Health.BROKEN):
+            self.tally.say(
+                f"{what}: out of order; they wait and are tried every {PROBE_SECONDS:.0f} s, "
+                "no task is failed by it",
+                Level.WARNING,
+            )
+
+    def account_trouble(self, phase: Phase, said: str) -> None:
+        """Pause requests that a key, an account or a certificate stands against.
+
+        Before the provider's first good answer it ends the run: someone may still be there.
+        """
         if not self.tally.welcomed:
             self.refused(f"the provider refused the key or the account: {said}")
             return
-        for pause in (self.traffic.submits, self.traffic.polls, self.traffic.account):
-            pause.close(self.clock.monotonic(), KEY_PROBE_SECONDS)
+        self.traffic.breaker(phase).trip(self.clock.monotonic(), KEY_PROBE_SECONDS)
         self.tally.say_sometimes(
-            f"the provider refuses the key or the account ({said}); the run waits and tries again "
-            f"every {KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
+            f"the provider refuses the key or the account ({said}); {phase}s wait and are tried "
+            f"again every {KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
         )
         self.check_outage()
 

@@ -15,6 +15,7 @@ from batchgen.errors import UsageError, first_error
 from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job
 from batchgen.ledger import Ledger, Record
+from batchgen.policy import Phase
 from batchgen.providers import Provider
 from batchgen.run.carry import carry, resume
 from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
@@ -84,9 +85,9 @@ class Run:
         return self._carrying
 
     @property
-    def waits_for_account(self) -> bool:
-        """Tell whether nothing can be finished before a key or an account is mended."""
-        return self._traffic is not None and self._traffic.account.wait(self._clock.monotonic()) > 0
+    def parked(self) -> bool:
+        """Tell whether nothing in flight can be finished now: the provider cannot be asked."""
+        return self._traffic is not None and self._traffic.breaker(Phase.FETCH).is_open
 
     async def go(self) -> Summary:
         """Do what is not done yet.

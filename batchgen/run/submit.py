@@ -37,6 +37,7 @@ async def _until_taken(means: Means, record: Record) -> Generation | None:
             return None
         means.check_outage()
         await means.clock.sleep(means.backoff(tries, outcome))
+        await means.traffic.repeat(Phase.SUBMIT)
         tries += 1
 
 
@@ -59,6 +60,7 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
         )
         means.tally.submitted += 1
         outcome = await means.provider.submit(body, client_request_id)
+        means.heard(Phase.SUBMIT, outcome)
         if isinstance(outcome, Accepted) and not await means.ledger.accepted(
             record.task_id, outcome.generation_id, at=means.clock.now()
         ):
@@ -94,7 +96,7 @@ async def _not_accepted(
         case Action.WAIT:
             means.busy(trouble)
         case Action.PAUSE:
-            means.account_trouble(said)
+            means.account_trouble(Phase.SUBMIT, said)
         case Action.STOP:
             means.refused(f"the provider does not take submits here: {said}")
         case _:

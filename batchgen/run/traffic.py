@@ -2,22 +2,26 @@
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Final
 
 from anyio import CapacityLimiter
 
 from batchgen.clock import Clock
 from batchgen.job import RunSettings
-from batchgen.limits import AdaptiveLimit, Pause, RateLimit
+from batchgen.limits import AdaptiveLimit, Breaker, Pause, RateLimit, RetryBudget
+from batchgen.policy import Phase
+
+SLICE_SECONDS: Final = 5.0
+"""Who waits looks up this often: a host may be back, and a suspended machine's sleep ends late."""
 
 
 class Traffic:
     """Slots for generations, places for POSTs and downloads, a pace for requests, and pauses.
 
     Attributes:
-        submits: Closed while nothing may be submitted.
-        polls: Closed while nothing may be asked.
+        submits: Closed while the provider is too busy for submits.
+        polls: Closed while it is too busy for questions.
         disk: Closed while nothing can be written.
-        account: Closed while the key or the account is refused, as submits and polls are then.
     """
 
     def __init__(self, settings: RunSettings, clock: Clock) -> None:
@@ -30,7 +34,8 @@ class Traffic:
         self.submits = Pause()
         self.polls = Pause()
         self.disk = Pause()
-        self.account = Pause()
+        self._breakers: dict[tuple[Phase, str], Breaker] = {}
+        self._retries = RetryBudget()
 
     async def take_slot(self) -> object:
         """Wait for one of the `concurrency` places of generations in flight; return it."""
@@ -49,6 +54,7 @@ class Traffic:
             # A pause that closes while the pace is waited for holds, too.
             await self._pace()
             await self.wait(self.submits)
+            await self.reach(Phase.SUBMIT)
             yield
 
     @asynccontextmanager
@@ -61,11 +67,33 @@ class Traffic:
         """Wait until polls are open and the pace allows one."""
         await self._pace()
         await self.wait(self.polls)
+        await self.reach(Phase.FETCH)
 
     async def wait(self, pause: Pause) -> None:
         """Wait until a pause is over; it may be made longer meanwhile."""
         while (seconds := pause.wait(self._clock.monotonic())) > 0:
             await self._clock.sleep(seconds)
+
+    def breaker(self, phase: Phase, host: str = "") -> Breaker:
+        """Return the breaker of a host for one kind of request; no name means the provider's."""
+        key = phase, host
+        if key not in self._breakers:
+            self._breakers[key] = Breaker(costly=phase is Phase.SUBMIT)
+        return self._breakers[key]
+
+    async def reach(self, phase: Phase, host: str = "") -> None:
+        """Wait until a request to a host makes sense, or until it is this one's turn to probe."""
+        breaker = self.breaker(phase, host)
+        while (seconds := breaker.wait(self._clock.monotonic())) > 0:
+            await self._clock.sleep(min(seconds, SLICE_SECONDS))
+        self._retries.request()
+
+    async def repeat(self, phase: Phase, host: str = "") -> None:
+        """Wait until a request may be made again; while a host is out, probes are all there is."""
+        while not self.breaker(phase, host).is_open and (
+            seconds := self._retries.wait(self._clock.monotonic())
+        ):
+            await self._clock.sleep(min(seconds, SLICE_SECONDS))
 
     async def _pace(self) -> None:
         if self._rate is not None and (seconds := self._rate.reserve(self._clock.monotonic())) > 0:
@@ -74,7 +102,7 @@ class Traffic:
     def taken(self) -> None:
         """A submit was taken: a little more at once may be tried."""
         self.submits.well()
-        self._adaptive.taken()
+        self._adaptive.taken(used=self._slots.borrowed_tokens >= self._adaptive.limit)
         self._slots.total_tokens = self._adaptive.limit
 
     def busy(self, retry_after: float | None) -> int:
