@@ -202,7 +202,9 @@ async def open_session(
         ledger = stack.enter_context(Ledger.open(job.output.dir))
         ledger.bind(job.provider.kind)
         if provider is None:
-            provider = await stack.enter_async_context(open_provider(job, ledger.directory))
+            provider = await stack.enter_async_context(
+                open_provider(job, ledger.directory, now=clock.now)
+            )
         transfer = await stack.enter_async_context(
             open_transfer(base_url=provider.base_url, seconds=job.run.timeout.download)
         )

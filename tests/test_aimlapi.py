@@ -454,6 +454,23 @@ async def test_submits_are_found_on_any_page_of_the_log() -> None:
     assert {page["start"] for page in seen} == {EARLIER}
 
 
+async def test_the_log_is_asked_about_by_the_time_given_and_a_little_past_it() -> None:
+    """The provider's clock may be ahead of ours, also just after a crash."""
+    seen: list[dict[str, str]] = []
+    app = web.Application()
+    app.router.add_get("/v2/logs", log_of([], seen))
+    async with TestServer(app, host="127.0.0.1") as server:
+        base = str(server.make_url("")).rstrip("/")
+        clock_on_the_wall = NOON + 1e6
+        async with connect(
+            base, Secret(CANARY), WAN_1_3B, SOON, lambda: clock_on_the_wall
+        ) as provider:
+            await provider.find(["a"], clock_on_the_wall)
+    (page,) = seen
+    assert datetime.fromisoformat(page["start"]).timestamp() == clock_on_the_wall - 300
+    assert datetime.fromisoformat(page["end"]).timestamp() == clock_on_the_wall + 300
+
+
 async def test_the_look_up_ends_once_all_are_found() -> None:
     seen: list[dict[str, str]] = []
     rows = [(f"r{number}", LATER) for number in range(350)]

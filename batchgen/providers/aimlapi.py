@@ -1,6 +1,7 @@
 """The AI/ML API over HTTP: the only room that knows the key, and sends it to one origin only."""
 
-from collections.abc import AsyncIterator, Collection, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, fields, replace
 from datetime import UTC, datetime
@@ -63,7 +64,9 @@ class AimlApi:
         submits: aiohttp.ClientSession,
         queries: aiohttp.ClientSession,
         timeouts: TimeoutSettings,
+        now: Callable[[], float],
     ) -> None:
+        self._now = now
         self._base_url = base_url
         self._key = key
         self._model = model
@@ -112,13 +115,14 @@ class AimlApi:
         """Look submits up in the request log, page by page, until all are found or too old."""
         wanted = set(client_request_ids)
         found: dict[str, str] = {}
-        now = datetime.now(UTC).timestamp()
+        now = self._now()
         start = max(since - CLOCK_SKEW, now - LOG_WINDOW)
         for page in range(LOG_PAGES):
             query = urlencode(
                 {
                     "start": _iso(start),
-                    "end": _iso(now),
+                    # A clock ahead of ours has stamped our last submits with times to come.
+                    "end": _iso(now + CLOCK_SKEW),
                     "limit": LOG_PAGE,
                     "offset": page * LOG_PAGE,
                 }
@@ -196,7 +200,9 @@ class AimlApi:
             reason = self._reason(error)
             if trace.left:
                 return Interrupted(reason)
-            return NotSent(reason, certificate=isinstance(error, aiohttp.ClientConnectorCertificateError))
+            return NotSent(
+                reason, certificate=isinstance(error, aiohttp.ClientConnectorCertificateError)
+            )
 
     def _reason(self, error: BaseException) -> str:
         """Put an exception into words; its own may be empty, or quote what the server sent."""
@@ -219,7 +225,11 @@ _Reply = _Answer | NotSent | Interrupted
 
 @asynccontextmanager
 async def connect(
-    base_url: str, key: Secret, model: str, timeouts: TimeoutSettings
+    base_url: str,
+    key: Secret,
+    model: str,
+    timeouts: TimeoutSettings,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[AimlApi]:
     """Open the connections and close them at the end.
 
@@ -228,6 +238,7 @@ async def connect(
         key: The bearer key.
         model: The model's name.
         timeouts: How long to wait for answers.
+        now: Wall-clock time in Unix seconds.
     """
     async with AsyncExitStack() as stack:
         submits, queries = [
@@ -246,7 +257,9 @@ async def connect(
                 aiohttp.TCPConnector(limit=0),
             )
         ]
-        yield AimlApi(base_url, key, model, submits=submits, queries=queries, timeouts=timeouts)
+        yield AimlApi(
+            base_url, key, model, submits=submits, queries=queries, timeouts=timeouts, now=now
+        )
 
 
 async def _read_capped(response: aiohttp.ClientResponse) -> bytes:

@@ -2,7 +2,8 @@
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
@@ -22,7 +23,10 @@ KEY_NAMES: Final = {
 
 @asynccontextmanager
 async def open_provider(
-    job: Job, directory: RunDirectory, environment: Mapping[str, str] = os.environ
+    job: Job,
+    directory: RunDirectory,
+    environment: Mapping[str, str] = os.environ,
+    now: Callable[[], float] = time.time,
 ) -> AsyncIterator[Provider]:
     """Open the job's provider and close it at the end.
 
@@ -48,7 +52,7 @@ async def open_provider(
             key = find_key(settings, environment)
             base_url = settings.base_url or BASE_URLS[settings.kind]
         yield await stack.enter_async_context(
-            connect(base_url, key, settings.model, job.run.timeout)
+            connect(base_url, key, settings.model, job.run.timeout, now)
         )
 
 
