@@ -54,7 +54,8 @@ TRANSITIONS: Final[Mapping[Status, frozenset[Status]]] = MappingProxyType(
         Status.SUCCEEDED: frozenset({Status.IN_FLIGHT}),
         Status.FAILED: frozenset({Status.PENDING, Status.IN_FLIGHT}),
         Status.TIMED_OUT: frozenset({Status.PENDING, Status.IN_FLIGHT}),
-        Status.CANCELLED: frozenset({Status.PENDING}),
+        # One that was given up in doubt may turn up after all.
+        Status.CANCELLED: frozenset({Status.PENDING, Status.IN_FLIGHT}),
         Status.UNRESOLVED: frozenset({Status.IN_FLIGHT, Status.PENDING, Status.CANCELLED}),
     }
 )

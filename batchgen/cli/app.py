@@ -9,7 +9,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from batchgen._version import __version__
-from batchgen.cli import gallery, init, plan, retry, run, serve, status, validate
+from batchgen.cli import gallery, init, plan, resolve, retry, run, serve, status, validate
 from batchgen.errors import BatchgenError, ExitCode
 
 ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
@@ -37,6 +37,7 @@ for command in (
     run.run,
     status.status,
     retry.retry,
+    resolve.resolve,
     gallery.gallery,
     serve.serve,
 ):

@@ -152,7 +152,8 @@ def ending(job: Job, summary: Summary) -> str:
         lines.append(f"{late} took too long: the next run asks for them again")
     if doubtful := counts.get(Status.UNRESOLVED, 0):
         lines.append(
-            f"{doubtful} unresolved: the provider may have taken them; the next run looks again"
+            f"{doubtful} unresolved: the provider may have taken them; the next run looks again, "
+            f"or settle them with: batchgen resolve {folder}"
         )
     if left := _left(summary):
         way = "raise the budget and " if summary.reason is Reason.BUDGET else ""

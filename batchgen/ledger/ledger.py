@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from batchgen.errors import LedgerError, RunDirectoryError
+from batchgen.ledger import between, moves
 from batchgen.ledger.admission import Admission, admit
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
-from batchgen.outcomes import MESSAGE_CHARACTERS
 from batchgen.rundir import RunDirectory
-from batchgen.task import SOURCES, Cause, Status, Task
+from batchgen.task import Cause, Status, Task
 
 T = TypeVar("T")
 
@@ -116,20 +116,7 @@ class Ledger:
         """
         rescued = [(generation_id, task_id) for task_id, generation_id in self._rescue.found]
 
-        def step(db: sqlite3.Connection) -> int:
-            db.executemany(
-                "UPDATE tasks SET status = 'in_flight', generation_id = ?, error_code = NULL,"
-                " error_message = NULL, cause = NULL"
-                " WHERE task_id = ? AND status IN ('submitting', 'unresolved')",
-                rescued,
-            )
-            return db.execute(
-                "UPDATE tasks SET status = 'unresolved', error_code = 'interrupted',"
-                " error_message = 'the run ended while the submit was under way', cause = 'submit'"
-                " WHERE status = 'submitting'"
-            ).rowcount
-
-        doubtful = self._writer.ask(step)
+        doubtful = self._writer.ask(lambda db: between.recover(db, rescued))
         if rescued:
             self._rescue.clear()
         return doubtful
@@ -142,12 +129,7 @@ class Ledger:
         Args:
             codes: Only tasks that ended with one of these error codes; all where empty.
         """
-        sql = (
-            "UPDATE tasks SET status = 'in_flight', error_code = NULL, error_message = NULL,"
-            " cause = NULL WHERE generation_id IS NOT NULL AND (status = 'timed_out'"
-            f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(codes)}"
-        )
-        return self._writer.ask(lambda db: db.execute(sql, tuple(codes)).rowcount)
+        return self._writer.ask(lambda db: between.resume_paid(db, codes))
 
     def refetch_missing(self) -> int:
         """Put tasks whose file has vanished back in flight, to be fetched by their id; count them.
@@ -176,21 +158,51 @@ class Ledger:
             The ids of all tasks that wait to be submitted anew, also those that an earlier retry
             did not come to.
         """
-        sql = (
-            "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
-            " client_request_id = NULL, submitted_at = NULL, completed_at = NULL, polls = 0,"
-            " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
-            " error_code = NULL, error_message = NULL, cause = NULL"
-            " WHERE status = 'failed' AND NOT gone"
-            f" AND cause IN ('submit', 'generation'){_only(codes)}"
-        )
+        return self._writer.ask(lambda db: between.retry(db, codes))
 
-        def step(db: sqlite3.Connection) -> list[str]:
-            db.execute(sql, tuple(codes))
-            waiting = "SELECT task_id FROM tasks WHERE status = 'pending' AND attempts AND NOT gone"
-            return [row[0] for row in db.execute(waiting)]
+    def doubts(self) -> list[tuple[Record, float | None]]:
+        """Return the tasks whose submit is in doubt, oldest first, each with its reserved cost.
 
-        return self._writer.ask(step)
+        The cost is in US dollars; None where nobody knows it.
+        """
+        return self._writer.ask(between.in_doubt)
+
+    def adopt(self, task_id: str, generation_id: str, *, at: float) -> bool:
+        """Give a submit in doubt the id that a person found for it, at Unix seconds `at`.
+
+        Returns:
+            False where another task has this id: then nothing was changed.
+
+        Raises:
+            LedgerError: The task is unknown, or its submit is not in doubt.
+        """
+        return self._writer.ask(lambda db: between.adopt(db, task_id, generation_id, at))
+
+    def submit_again(self, task_ids: Sequence[str], *, at: float) -> None:
+        """Decide, on record, that tasks in doubt are submitted a second time: all or none of them.
+
+        Raises:
+            LedgerError: A task is unknown, or its submit is not in doubt.
+        """
+
+        def step(db: sqlite3.Connection) -> None:
+            for task_id in task_ids:
+                between.resubmit(db, task_id, at)
+
+        self._writer.ask(step)
+
+    def abandon(self, task_ids: Sequence[str], *, at: float) -> None:
+        """Give tasks in doubt up, all or none of them; what they may have cost stays counted.
+
+        Raises:
+            LedgerError: A task is unknown, or its submit is not in doubt.
+        """
+
+        def step(db: sqlite3.Connection) -> None:
+            for task_id in task_ids:
+                between.abandon(db, task_id, at)
+
+        self._writer.ask(step)
 
     def counts(self) -> dict[Status, int]:
         """Count the job's tasks by status; a status without tasks is left out."""
@@ -214,13 +226,15 @@ class Ledger:
     def committed(self) -> tuple[float, int]:
         """Return what is spent or reserved, in US dollars, and how many submits that is.
 
-        A submit counts while the provider has it, had it or may have it, and one that was given up
-        for a second one counts too; a refused one and a failed generation cost nothing.
+        A submit counts while the provider has it, had it or may have it, and one in doubt that was
+        given up counts too; a refused one and a failed generation cost nothing.
         """
         sql = (
-            "SELECT coalesce(sum(CASE submits.outcome WHEN 'resubmitted' THEN submits.reserved_usd"
+            "SELECT coalesce(sum(CASE WHEN submits.outcome IN ('resubmitted', 'abandoned')"
+            " THEN submits.reserved_usd"
             " ELSE coalesce(tasks.cost_usd, submits.reserved_usd) END), 0), count(*)"
-            " FROM submits JOIN tasks USING (task_id) WHERE submits.outcome = 'resubmitted'"
+            " FROM submits JOIN tasks USING (task_id)"
+            " WHERE submits.outcome IN ('resubmitted', 'abandoned')"
             " OR (submits.client_request_id = tasks.client_request_id"
             " AND tasks.status NOT IN ('pending', 'cancelled')"
             " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
@@ -325,7 +339,7 @@ class Ledger:
         """Note that a submit is about to leave. Without it no POST is made."""
 
         def step(db: sqlite3.Connection) -> None:
-            _move(
+            moves.move(
                 db,
                 task_id,
                 Status.SUBMITTING,
@@ -350,10 +364,9 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> bool:
-            sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
-            if db.execute(sql, (generation_id, task_id)).fetchone():
+            if moves.held_by_another(db, task_id, generation_id):
                 return False
-            _move(
+            moves.move(
                 db,
                 task_id,
                 Status.IN_FLIGHT,
@@ -362,7 +375,7 @@ class Ledger:
                 error_message=None,
                 cause=None,
             )
-            _settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
+            moves.settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
             return True
 
         try:
@@ -386,8 +399,8 @@ class Ledger:
 
         def step(db: sqlite3.Connection) -> None:
             db.execute("UPDATE tasks SET attempts = attempts - 1 WHERE task_id = ?", (task_id,))
-            _settle_submit(db, task_id, outcome, at, detail=detail)
-            _move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
+            moves.settle_submit(db, task_id, outcome, at, detail=detail)
+            moves.move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
 
         await self._record(step)
 
@@ -395,16 +408,16 @@ class Ledger:
         """Hold a task whose submit may have been taken; return it as it is now."""
 
         def step(db: sqlite3.Connection) -> Record:
-            _settle_submit(db, task_id, "ambiguous", at, detail=detail)
-            _move(
+            moves.settle_submit(db, task_id, "ambiguous", at, detail=detail)
+            moves.move(
                 db,
                 task_id,
                 Status.UNRESOLVED,
                 error_code="ambiguous_submit",
-                error_message=_short(detail),
+                error_message=moves.short(detail),
                 cause=Cause.SUBMIT,
             )
-            return _record(db, task_id)
+            return moves.record(db, task_id)
 
         return await self._record(step)
 
@@ -412,18 +425,8 @@ class Ledger:
         """Decide, on record, to submit a task in doubt a second time; return it as it is now."""
 
         def step(db: sqlite3.Connection) -> Record:
-            _settle_submit(db, task_id, "resubmitted", at)
-            _move(
-                db,
-                task_id,
-                Status.PENDING,
-                client_request_id=None,
-                submitted_at=None,
-                error_code=None,
-                error_message=None,
-                cause=None,
-            )
-            return _record(db, task_id)
+            between.resubmit(db, task_id, at)
+            return moves.record(db, task_id)
 
         return await self._record(step)
 
@@ -456,12 +459,12 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> bool:
-            before = _record(db, task_id)
-            _count_polls(db, task_id, polls)
+            before = moves.record(db, task_id)
+            moves.count_polls(db, task_id, polls)
             if before.completed_at is not None:
-                _move(db, task_id, Status.COMPLETED, video_url=video_url)
+                moves.move(db, task_id, Status.COMPLETED, video_url=video_url)
                 return False
-            _move(
+            moves.move(
                 db,
                 task_id,
                 Status.COMPLETED,
@@ -478,7 +481,7 @@ class Ledger:
 
     async def expired(self, task_id: str) -> None:
         """Go back from a video whose address no longer works to asking for a new one."""
-        await self._record(lambda db: _move(db, task_id, Status.IN_FLIGHT))
+        await self._record(lambda db: moves.move(db, task_id, Status.IN_FLIGHT))
 
     async def verified(self, task_id: str, *, size: int, sha256: str) -> None:
         """Keep a checked file's size and hash before it gets its final name."""
@@ -506,7 +509,7 @@ class Ledger:
     ) -> None:
         """Note that the file lies under its final name."""
         await self._record(
-            lambda db: _move(
+            lambda db: moves.move(
                 db,
                 task_id,
                 Status.SUCCEEDED,
@@ -529,14 +532,14 @@ class Ledger:
 
         def step(db: sqlite3.Connection) -> None:
             if cause is Cause.SUBMIT:
-                _settle_submit(db, task_id, "refused", at, detail=message)
-            _count_polls(db, task_id, polls)
-            _move(
+                moves.settle_submit(db, task_id, "refused", at, detail=message)
+            moves.count_polls(db, task_id, polls)
+            moves.move(
                 db,
                 task_id,
                 Status.FAILED,
                 error_code=code,
-                error_message=_short(message),
+                error_message=moves.short(message),
                 cause=cause,
             )
 
@@ -546,8 +549,8 @@ class Ledger:
         """Note that a generation took too long; its id stays, the next run asks again."""
 
         def step(db: sqlite3.Connection) -> None:
-            _count_polls(db, task_id, polls)
-            _move(
+            moves.count_polls(db, task_id, polls)
+            moves.move(
                 db,
                 task_id,
                 Status.TIMED_OUT,
@@ -559,58 +562,6 @@ class Ledger:
         await self._record(step)
 
 
-def _record(db: sqlite3.Connection, task_id: str) -> Record:
-    row = db.execute(f"{SELECT} WHERE task_id = ?", (task_id,)).fetchone()
-    if row is None:
-        raise LedgerError(f"task {task_id} is unknown")
-    return Record(*row)
-
-
-def _count_polls(db: sqlite3.Connection, task_id: str, polls: int) -> None:
-    db.execute("UPDATE tasks SET polls = polls + ? WHERE task_id = ?", (polls, task_id))
-
-
-def _only(codes: Sequence[str]) -> str:
-    """Narrow a statement to tasks that ended with one of these error codes."""
-    return f" AND error_code IN ({', '.join('?' * len(codes))})" if codes else ""
-
-
 def _page(db: sqlite3.Connection, *, place: tuple[int, int, str], size: int) -> list[Record]:
     sql = f"{SELECT} WHERE (gone, idx, task_id) > (?, ?, ?) ORDER BY gone, idx, task_id LIMIT ?"
     return [Record(*row) for row in db.execute(sql, (*place, size))]
-
-
-def _move(db: sqlite3.Connection, task_id: str, to: Status, **columns: object) -> None:
-    """Change a task's status, checked against the table of transitions."""
-    sources = SOURCES[to]
-    assignments = "".join(f", {column} = ?" for column in columns)
-    marks = ", ".join("?" * len(sources))
-    changed = db.execute(
-        f"UPDATE tasks SET status = ?{assignments} WHERE task_id = ? AND status IN ({marks})",
-        (to, *columns.values(), task_id, *sources),
-    ).rowcount
-    if changed != 1:
-        row = db.execute("SELECT status FROM tasks WHERE task_id = ?", (task_id,)).fetchone()
-        raise LedgerError(
-            f"task {task_id} cannot become {to}: it is {row[0] if row else 'unknown'}"
-        )
-
-
-def _settle_submit(
-    db: sqlite3.Connection,
-    task_id: str,
-    outcome: str,
-    at: float,
-    *,
-    generation_id: str | None = None,
-    detail: str | None = None,
-) -> None:
-    db.execute(
-        "UPDATE submits SET outcome = ?, generation_id = ?, detail = ?, settled_at = ?"
-        " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
-        (outcome, generation_id, _short(detail) if detail else None, at, task_id),
-    )
-
-
-def _short(text: str) -> str:
-    return text[:MESSAGE_CHARACTERS]

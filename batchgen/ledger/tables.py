@@ -62,7 +62,8 @@ CREATE TABLE submits (          -- every intent ever committed, and what came of
     body_sha256 TEXT NOT NULL,
     reserved_usd REAL,
     intended_at REAL NOT NULL,
-    outcome TEXT,               -- accepted, refused, not_sent, ambiguous; NULL: not known yet
+    outcome TEXT,               -- accepted, refused, not_sent, ambiguous; what was decided of
+                                -- one in doubt: resubmitted, abandoned; NULL: not known yet
     generation_id TEXT,
     detail TEXT,
     settled_at REAL

@@ -66,7 +66,7 @@ def read_submit(status: int, headers: Headers, body: bytes) -> SubmitOutcome:
         # The same id, for a body that was cut or is no JSON.
         headers.get(ID_HEADER),
     ):
-        if isinstance(found, str) and _usable_id(found):
+        if isinstance(found, str) and usable_id(found):
             return Accepted(found)
     return Unusable(f"HTTP {status} without a generation id")
 
@@ -102,7 +102,7 @@ def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None]:
         if not isinstance(row, dict):
             continue
         sent, given = row.get("client_request_id"), row.get("inference_id")
-        if isinstance(sent, str) and isinstance(given, str) and _usable_id(given):
+        if isinstance(sent, str) and isinstance(given, str) and usable_id(given):
             found.setdefault(sent, given)
         oldest = _unix_seconds(row.get("created")) or oldest
     pagination = content.get("pagination")
@@ -150,7 +150,8 @@ def parse_object(body: bytes) -> dict[str, Any]:
     return content if isinstance(content, dict) else {}
 
 
-def _usable_id(text: str) -> bool:
+def usable_id(text: str) -> bool:
+    """Tell whether a text can be a generation id: printable, not blank, of bounded length."""
     return 0 < len(text) <= MAX_ID_CHARACTERS and text.isprintable() and text.strip() == text
 
 

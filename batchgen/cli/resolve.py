@@ -1,0 +1,128 @@
+"""`batchgen resolve`."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import rich_click as click
+
+from batchgen.cli.options import run_argument, run_directory
+
+if TYPE_CHECKING:
+    from batchgen.ledger import Ledger, Record
+
+
+@click.command
+@run_argument
+@click.argument("task", required=False)
+@click.option("--adopt", metavar="ID", help="It was taken: this is its generation id. Needs TASK.")
+@click.option("--resubmit", is_flag=True, help="Submit it again; it may then be paid for twice.")
+@click.option("--abandon", is_flag=True, help="Give it up; what it may have cost stays counted.")
+def resolve(
+    run: Path, task: str | None, *, adopt: str | None, resubmit: bool, abandon: bool
+) -> None:
+    """Settle submits of RUN whose answer was lost: nobody knows whether they were taken.
+
+    Without an option it lists them. With --resubmit or --abandon and no TASK it settles all of
+    them. Nothing is sent: the next run goes on with what was decided here.
+    """
+    import time
+
+    from batchgen.errors import UsageError
+    from batchgen.ledger import Ledger
+    from batchgen.rundir import RunDirectory
+    from batchgen.savedjob import saved_job
+    from batchgen.session import write_reports
+
+    given = {"--adopt": adopt is not None, "--resubmit": resubmit, "--abandon": abandon}
+    verbs = [verb for verb, chosen in given.items() if chosen]
+    if len(verbs) > 1:
+        raise UsageError(f"{' and '.join(verbs)} exclude each other: choose one")
+    if not verbs and task is not None:
+        raise UsageError("say what became of it: --adopt ID, --resubmit or --abandon")
+    if adopt is not None and task is None:
+        raise UsageError("--adopt needs the task whose generation it is: batchgen resolve RUN TASK")
+    directory = RunDirectory(run_directory(run))
+    job = saved_job(directory)
+    with Ledger.open(directory.path) as ledger:
+        ledger.recover()
+        if not verbs:
+            click.echo(_listed(directory.path, ledger))
+            return
+        chosen = [task] if task is not None else [record.task_id for record, _ in ledger.doubts()]
+        _check(ledger, chosen)
+        now = time.time()
+        if adopt is not None:
+            _adopt(ledger, chosen[0], adopt, now)
+        elif resubmit:
+            ledger.submit_again(chosen, at=now)
+        else:
+            ledger.abandon(chosen, at=now)
+        write_reports(job, ledger)
+    click.echo(_settled(len(chosen), verbs[0], directory.path))
+
+
+def _adopt(ledger: "Ledger", task_id: str, generation_id: str, now: float) -> None:
+    from batchgen.errors import UsageError
+    from batchgen.providers.wire import usable_id
+
+    if not usable_id(generation_id):
+        raise UsageError("--adopt takes a generation id as the provider's log shows it")
+    if not ledger.adopt(task_id, generation_id, at=now):
+        raise UsageError("another task of this run has this generation id already")
+
+
+def _check(ledger: "Ledger", task_ids: list[str]) -> None:
+    """Refuse tasks about which nothing is to be decided."""
+    from batchgen.errors import UsageError
+    from batchgen.ledger.between import SETTLED_BY_HAND
+
+    statuses = ledger.statuses(task_ids)
+    for task_id in task_ids:
+        status = statuses.get(task_id)
+        if status is None:
+            raise UsageError(
+                f"this run has no task {task_id}: ids are in the manifest's first column"
+            )
+        if status not in SETTLED_BY_HAND:
+            raise UsageError(f"task {task_id} is {status.exported}: there is nothing to settle")
+
+
+def _listed(directory: Path, ledger: "Ledger") -> str:
+    from batchgen.terminal import printable
+
+    doubts = ledger.doubts()
+    if not doubts:
+        return f"nothing is unresolved in {directory}"
+    prices = [price for _, price in doubts if price is not None]
+    cost = f", which may have cost ${sum(prices):.2f}" if prices else ""
+    one = len(doubts) == 1
+    lines = [f"{len(doubts)} {'submit is' if one else 'submits are'} unresolved{cost}:"]
+    for record, _ in doubts:
+        prompt = printable(record.task().prompt)
+        lines.append(f"  {record.task_id}  {_when(record)}  {prompt[:60]}")
+        lines.append(f"    {record.error_message}; client request id {record.client_request_id}")
+    lines += [
+        "every run looks them up in the provider's log again; or decide here:",
+        f"  batchgen resolve {directory} TASK --adopt ID   it was taken: ID is its generation",
+        f"  batchgen resolve {directory} [TASK] --resubmit it was not, or may be paid for twice",
+        f"  batchgen resolve {directory} [TASK] --abandon  give it up",
+    ]
+    return "\n".join(lines)
+
+
+def _when(record: "Record") -> str:
+    from datetime import UTC, datetime
+
+    at = datetime.fromtimestamp(record.submitted_at or 0.0, UTC)
+    return at.strftime("%Y-%m-%d %H:%M:%S UTC")
+
+
+def _settled(count: int, verb: str, directory: Path) -> str:
+    if count == 0:
+        return f"nothing is unresolved in {directory}"
+    done = {
+        "--adopt": "adopted: the next run fetches its video",
+        "--resubmit": "to be submitted again by the next run",
+        "--abandon": "given up",
+    }
+    return f"{count} {'task' if count == 1 else 'tasks'} {done[verb]}"

@@ -1,0 +1,121 @@
+"""What commands do to a ledger before and after a run, each in one transaction."""
+
+import sqlite3
+from collections.abc import Sequence
+from typing import Final
+
+from batchgen.ledger.moves import held_by_another, move, settle_submit
+from batchgen.ledger.tables import SELECT, Record
+from batchgen.task import Cause, Status
+
+SETTLED_BY_HAND: Final = frozenset({Status.UNRESOLVED, Status.CANCELLED})
+"""Where a person may say what became of a submit; what was abandoned may still turn up."""
+
+
+def recover(db: sqlite3.Connection, rescued: Sequence[tuple[str, str]]) -> int:
+    """Take in rescued ids, then mark submits that were cut off as in doubt; count these.
+
+    Args:
+        db: The database, in a transaction.
+        rescued: Generation id and task id.
+    """
+    db.executemany(
+        "UPDATE tasks SET status = 'in_flight', generation_id = ?, error_code = NULL,"
+        " error_message = NULL, cause = NULL"
+        " WHERE task_id = ? AND status IN ('submitting', 'unresolved')",
+        rescued,
+    )
+    return db.execute(
+        "UPDATE tasks SET status = 'unresolved', error_code = 'interrupted',"
+        " error_message = 'the run ended while the submit was under way', cause = 'submit'"
+        " WHERE status = 'submitting'"
+    ).rowcount
+
+
+def resume_paid(db: sqlite3.Connection, codes: Sequence[str]) -> int:
+    """Put tasks with an id worth asking about back in flight; count them."""
+    sql = (
+        "UPDATE tasks SET status = 'in_flight', error_code = NULL, error_message = NULL,"
+        " cause = NULL WHERE generation_id IS NOT NULL AND (status = 'timed_out'"
+        f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(codes)}"
+    )
+    return db.execute(sql, tuple(codes)).rowcount
+
+
+def retry(db: sqlite3.Connection, codes: Sequence[str]) -> list[str]:
+    """Make failed tasks pending again; return the ids of all that wait to be submitted anew."""
+    sql = (
+        "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
+        " client_request_id = NULL, submitted_at = NULL, completed_at = NULL, polls = 0,"
+        " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
+        " error_code = NULL, error_message = NULL, cause = NULL"
+        " WHERE status = 'failed' AND NOT gone"
+        f" AND cause IN ('submit', 'generation'){_only(codes)}"
+    )
+    db.execute(sql, tuple(codes))
+    waiting = "SELECT task_id FROM tasks WHERE status = 'pending' AND attempts AND NOT gone"
+    return [row[0] for row in db.execute(waiting)]
+
+
+def adopt(db: sqlite3.Connection, task_id: str, generation_id: str, at: float) -> bool:
+    """Give a submit in doubt the id that a person found for it.
+
+    Returns:
+        False where another task has this id: then nothing was changed.
+    """
+    if held_by_another(db, task_id, generation_id):
+        return False
+    settle_submit(db, task_id, "accepted", at, generation_id=generation_id, detail="by hand")
+    move(
+        db,
+        task_id,
+        Status.IN_FLIGHT,
+        generation_id=generation_id,
+        error_code=None,
+        error_message=None,
+        cause=None,
+    )
+    return True
+
+
+def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:
+    """Decide, on record, that a task in doubt is submitted a second time."""
+    settle_submit(db, task_id, "resubmitted", at)
+    move(
+        db,
+        task_id,
+        Status.PENDING,
+        client_request_id=None,
+        submitted_at=None,
+        error_code=None,
+        error_message=None,
+        cause=None,
+    )
+
+
+def abandon(db: sqlite3.Connection, task_id: str, at: float) -> None:
+    """Give a task in doubt up; what it may have cost stays counted."""
+    settle_submit(db, task_id, "abandoned", at)
+    move(
+        db,
+        task_id,
+        Status.CANCELLED,
+        error_code="abandoned",
+        error_message="given up by hand; its submit may have been taken and paid for",
+        cause=Cause.SUBMIT,
+    )
+
+
+def in_doubt(db: sqlite3.Connection) -> list[tuple[Record, float | None]]:
+    """Return the tasks whose submit is in doubt, oldest first, each with its reserved cost."""
+    sql = f"{SELECT} WHERE status = 'unresolved' ORDER BY submitted_at"
+    price = "SELECT reserved_usd FROM submits WHERE client_request_id = ?"
+    return [
+        (record, (db.execute(price, (record.client_request_id,)).fetchone() or (None,))[0])
+        for record in [Record(*row) for row in db.execute(sql)]
+    ]
+
+
+def _only(codes: Sequence[str]) -> str:
+    """Narrow a statement to tasks that ended with one of these error codes."""
+    return f" AND error_code IN ({', '.join('?' * len(codes))})" if codes else ""

@@ -1,0 +1,82 @@
+"""The changes that steps are made of: a statement or two, inside the caller's transaction."""
+
+import sqlite3
+
+from batchgen.errors import LedgerError
+from batchgen.ledger.tables import SELECT, Record
+from batchgen.outcomes import MESSAGE_CHARACTERS
+from batchgen.task import SOURCES, Status
+
+
+def record(db: sqlite3.Connection, task_id: str) -> Record:
+    """Return a task as it is.
+
+    Raises:
+        LedgerError: There is none of this id.
+    """
+    row = db.execute(f"{SELECT} WHERE task_id = ?", (task_id,)).fetchone()
+    if row is None:
+        raise LedgerError(f"task {task_id} is unknown")
+    return Record(*row)
+
+
+def count_polls(db: sqlite3.Connection, task_id: str, polls: int) -> None:
+    """Add polls to a task."""
+    db.execute("UPDATE tasks SET polls = polls + ? WHERE task_id = ?", (polls, task_id))
+
+
+def move(db: sqlite3.Connection, task_id: str, to: Status, **columns: object) -> None:
+    """Change a task's status, checked against the table of transitions.
+
+    Raises:
+        LedgerError: The table does not allow it.
+    """
+    sources = SOURCES[to]
+    assignments = "".join(f", {column} = ?" for column in columns)
+    marks = ", ".join("?" * len(sources))
+    changed = db.execute(
+        f"UPDATE tasks SET status = ?{assignments} WHERE task_id = ? AND status IN ({marks})",
+        (to, *columns.values(), task_id, *sources),
+    ).rowcount
+    if changed != 1:
+        row = db.execute("SELECT status FROM tasks WHERE task_id = ?", (task_id,)).fetchone()
+        raise LedgerError(
+            f"task {task_id} cannot become {to}: it is {row[0] if row else 'unknown'}"
+        )
+
+
+def settle_submit(
+    db: sqlite3.Connection,
+    task_id: str,
+    outcome: str,
+    at: float,
+    *,
+    generation_id: str | None = None,
+    detail: str | None = None,
+) -> None:
+    """Say what came of a task's latest submit.
+
+    Args:
+        db: The database, in a transaction.
+        task_id: The task.
+        outcome: A word of the column `outcome`.
+        at: Unix seconds.
+        generation_id: The id it was given.
+        detail: Why.
+    """
+    db.execute(
+        "UPDATE submits SET outcome = ?, generation_id = ?, detail = ?, settled_at = ?"
+        " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
+        (outcome, generation_id, short(detail) if detail else None, at, task_id),
+    )
+
+
+def short(text: str) -> str:
+    """Cut a server's words to the length that is kept."""
+    return text[:MESSAGE_CHARACTERS]
+
+
+def held_by_another(db: sqlite3.Connection, task_id: str, generation_id: str) -> bool:
+    """Tell whether another task than this one has a generation id."""
+    sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
+    return db.execute(sql, (generation_id, task_id)).fetchone() is not None
