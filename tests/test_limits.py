@@ -11,9 +11,13 @@ from batchgen.limits import (
     CUT,
     MAX_SECONDS_BETWEEN_CUTS,
     MIN_SECONDS_BETWEEN_CUTS,
+    PROBE_SECONDS,
+    WINDOW_SECONDS,
     AdaptiveLimit,
+    Breaker,
     Pause,
     RateLimit,
+    RetryBudget,
 )
 
 GAPS = st.lists(st.floats(0, 20), min_size=1, max_size=120)
@@ -174,3 +178,127 @@ def test_a_pause_never_opens_before_the_longest_wish_of_those_who_closed_it(
         pause.close(now, seconds)
         latest = max(latest, now + seconds)
         assert pause.wait(now) == max(0.0, latest - now)
+
+
+def test_successes_while_the_window_is_not_used_teach_nothing() -> None:
+    limit = AdaptiveLimit(ceiling=10, limit=2)
+    for _ in range(100):
+        limit.taken(used=False)
+    assert limit.limit == 2
+
+
+def test_a_breaker_opens_at_the_fifth_failure_to_connect_in_a_row() -> None:
+    breaker = Breaker()
+    assert [breaker.went_wrong(float(n), reached=False) for n in range(5)] == [*[False] * 4, True]
+    assert breaker.wait(4.0) == PROBE_SECONDS
+
+
+def test_a_good_answer_begins_the_row_again() -> None:
+    breaker = Breaker()
+    for n in range(4):
+        breaker.went_wrong(float(n), reached=False)
+    breaker.went_well(4.0)
+    assert not any(breaker.went_wrong(5.0 + n, reached=False) for n in range(4))
+
+
+def test_a_breaker_opens_when_half_of_ten_calls_failed_within_the_window() -> None:
+    breaker = Breaker()
+    for n in range(5):
+        breaker.went_well(float(n))
+    assert [breaker.went_wrong(5.0 + n, reached=True) for n in range(5)] == [*[False] * 4, True]
+
+
+def test_failures_far_apart_open_nothing() -> None:
+    breaker = Breaker()
+    assert not any(breaker.went_wrong(n * WINDOW_SECONDS, reached=True) for n in range(200))
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=200))
+def test_while_fewer_than_half_fail_a_breaker_stays_closed(answers: list[bool]) -> None:
+    breaker, failed = Breaker(), 0
+    for count, well in enumerate(answers, start=1):
+        if well or 2 * (failed + 1) >= count:
+            breaker.went_well(0.0)
+        else:
+            failed += 1
+            breaker.went_wrong(0.0, reached=True)
+        assert not breaker.is_open
+
+
+def _opened(*, costly: bool = False) -> Breaker:
+    breaker = Breaker(costly=costly)
+    for _ in range(5):
+        breaker.went_wrong(0.0, reached=False)
+    assert breaker.is_open
+    return breaker
+
+
+def test_an_open_breaker_lets_one_probe_go_every_thirty_seconds() -> None:
+    breaker = _opened()
+    went = [now for now in range(301) for _ in range(20) if breaker.wait(float(now)) == 0.0]
+    assert went == list(range(30, 301, 30))
+
+
+def test_a_probe_that_is_answered_closes_the_breaker_and_says_so_once() -> None:
+    breaker = _opened()
+    assert breaker.wait(30.0) == 0.0
+    assert breaker.went_well(31.0)
+    assert not breaker.went_well(31.0)
+    assert breaker.wait(31.0) == 0.0
+
+
+def test_probes_that_may_cost_money_come_ever_more_seldom() -> None:
+    free, costly = _opened(), _opened(costly=True)
+    went: dict[str, list[int]] = {"free": [], "costly": []}
+    for now in range(8 * 3600):
+        for name, breaker in (("free", free), ("costly", costly)):
+            if breaker.wait(float(now)) == 0.0:
+                went[name].append(now)
+                breaker.went_wrong(float(now), reached=True)
+    assert len(went["free"]) == 8 * 120 - 1
+    assert len(went["costly"]) < 40
+    assert max(b - a for a, b in pairwise(went["costly"])) == 900
+
+
+def test_a_probe_that_never_left_is_free_even_where_submits_are_not() -> None:
+    breaker = _opened(costly=True)
+    for now in range(30, 3000, 30):
+        assert breaker.wait(float(now)) == 0.0
+        breaker.went_wrong(float(now), reached=False)
+
+
+def test_a_breaker_that_is_tripped_is_probed_at_the_given_pace_until_it_is_answered() -> None:
+    breaker = Breaker()
+    assert breaker.trip(0.0, 180.0)
+    assert not breaker.trip(0.0, 180.0)
+    assert [now for now in range(600) if breaker.wait(float(now)) == 0.0] == [180, 360, 540]
+    breaker.went_well(541.0)
+    assert not breaker.is_open
+
+
+def test_without_requests_a_few_repeats_are_free_and_then_one_in_half_a_minute() -> None:
+    budget = RetryBudget()
+    went = [now for now in range(1000) for _ in range(30) if budget.wait(float(now)) == 0.0]
+    assert went[:10] == [0] * 10
+    assert all(29 <= later - earlier <= 31 for earlier, later in pairwise(went[10:]))
+
+
+@given(st.lists(st.sampled_from(["request", "repeat"]), max_size=2000))
+def test_at_any_moment_repeats_are_a_tenth_of_requests_and_the_few_that_were_saved(
+    asked: list[str],
+) -> None:
+    budget, requests, repeats = RetryBudget(), 0, 0
+    for what in asked:
+        if what == "request":
+            budget.request()
+            requests += 1
+        elif budget.wait(0.0) == 0.0:
+            repeats += 1
+        assert repeats <= 0.1 * requests + 10 + 0.01
+
+
+def test_who_waits_as_long_as_it_was_told_may_repeat() -> None:
+    budget = RetryBudget()
+    for _ in range(10):
+        budget.wait(0.0)
+    assert budget.wait(budget.wait(0.0)) == 0.0

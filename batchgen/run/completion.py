@@ -131,7 +131,7 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             seconds = max(1.0, means.backoff(waiting.troubles, trouble))
             means.traffic.polls.close(means.clock.monotonic(), seconds)
         case Action.PAUSE:
-            means.account_trouble(Phase.FETCH, said)
+            means.pause(Phase.FETCH, trouble)
         case Action.STOP:
             means.refused(f"the provider does not answer for ids here: {said}")
             await means.clock.sleep(means.settings.poll.max)

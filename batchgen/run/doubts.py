@@ -6,6 +6,7 @@ from typing import Final
 from batchgen.events import Level
 from batchgen.job import OnAmbiguous
 from batchgen.ledger import Record
+from batchgen.policy import Phase
 from batchgen.run.means import Generation, Means
 from batchgen.task import Status
 
@@ -82,6 +83,8 @@ class Doubts:
             return []
         await means.traffic.poll()
         log = await means.provider.find(due.keys(), min(doubt.at for doubt in due.values()))
+        if log.whole:
+            means.heard(Phase.FETCH, None)
         going_on: list[tuple[Record, Generation | None]] = []
         for sent, doubt in due.items():
             doubt.tries += 1

@@ -11,7 +11,14 @@ from batchgen.events import Level, Reason
 from batchgen.job import Budget, RunSettings
 from batchgen.ledger import Ledger, Record
 from batchgen.limits import PROBE_SECONDS
-from batchgen.outcomes import Answered, FetchOutcome, SubmitOutcome, Trouble
+from batchgen.outcomes import (
+    Answered,
+    FetchOutcome,
+    NotSent,
+    SubmitOutcome,
+    Trouble,
+    describe,
+)
 from batchgen.policy import Action, Health, Phase, backoff, decide, health
 from batchgen.providers import Provider
 from batchgen.run.stopping import Stopping
@@ -23,6 +30,9 @@ from batchgen.transfer import Transfer
 KEY_PROBE_SECONDS: Final = 180.0
 """How often a refused key, an empty account or a bad certificate is tried again."""
 DISK_PROBE_SECONDS: Final = 30.0
+
+
+_REQUESTS: Final = {Phase.SUBMIT: "submits", Phase.FETCH: "polls", Phase.DOWNLOAD: "downloads"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +149,7 @@ class Means:
         if isinstance(outcome, Trouble) and decide(phase, outcome) is Action.PAUSE:
             return  # an answer, but no sign that requests are welcome again
         now, breaker = self.clock.monotonic(), self.traffic.breaker(phase, host)
-        what = f"{phase}s" + (f" at {host}" if host else "")
+        what = _REQUESTS[phase] + (f" at {host}" if host else "")
         if (state := health(outcome)) is Health.WELL:
             if breaker.went_well(now):
                 self.tally.say(f"{what}: answered again, going on")
@@ -150,18 +160,22 @@ class Means:
                 Level.WARNING,
             )
 
-    def account_trouble(self, phase: Phase, said: str) -> None:
-        """Pause requests that a key, an account or a certificate stands against.
+    def pause(self, phase: Phase, trouble: Trouble) -> None:
+        """Keep requests back that a key, an account or a certificate stands against.
 
         Before the provider's first good answer it ends the run: someone may still be there.
         """
+        problem = "refused the key or the account"
+        if isinstance(trouble, NotSent):
+            problem = "has a certificate that cannot be trusted"
+        said = f"the provider {problem}: {describe(trouble)}"
         if not self.tally.welcomed:
-            self.refused(f"the provider refused the key or the account: {said}")
+            self.refused(said)
             return
         self.traffic.breaker(phase).trip(self.clock.monotonic(), KEY_PROBE_SECONDS)
         self.tally.say_sometimes(
-            f"the provider refuses the key or the account ({said}); {phase}s wait and are tried "
-            f"again every {KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
+            f"{said}; {_REQUESTS[phase]} wait and are tried again every "
+            f"{KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
         )
         self.check_outage()
 

@@ -96,7 +96,7 @@ async def _not_accepted(
         case Action.WAIT:
             means.busy(trouble)
         case Action.PAUSE:
-            means.account_trouble(Phase.SUBMIT, said)
+            means.pause(Phase.SUBMIT, trouble)
         case Action.STOP:
             means.refused(f"the provider does not take submits here: {said}")
         case _:
