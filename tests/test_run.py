@@ -3,6 +3,7 @@
 import time
 from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -600,3 +601,33 @@ async def test_a_bad_certificate_in_mid_run_pauses_it_and_fails_nothing(
     assert summary.counts == {Status.SUCCEEDED: 3}
     assert "fetchs" not in notices(events)
     assert "wait and are tried again every 3 minutes" in notices(events)
+
+
+@pytest.mark.parametrize("how", ["drain", "leave", "cancel"])
+async def test_a_submit_in_the_air_is_answered_and_recorded_however_the_run_is_ended(
+    tmp_path: Path, video_url: str, how: str
+) -> None:
+    class Slow(Scripted):
+        posting = False
+
+        async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
+            self.posting = True
+            await anyio.sleep(0.2)  # real time, as the grace for POSTs is
+            return await super().submit(body, client_request_id)
+
+    provider = Slow(video_url)
+    provider.every_fetch = [] if how == "drain" else [Pending("queued")]
+
+    async def end(run: Run) -> None:
+        while not provider.posting:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        if how == "cancel":
+            raise ConnectionAbortedError
+        (run.stopping.drain if how == "drain" else run.stopping.leave)(Reason.INTERRUPTED)
+
+    with pytest.raises(ConnectionAbortedError) if how == "cancel" else nullcontext():
+        await do(job(tmp_path, 5, concurrency=1), provider, meanwhile=end)
+    with Ledger.open(tmp_path / "run") as ledger:
+        counts = ledger.counts()
+    taken = Status.SUCCEEDED if how == "drain" else Status.IN_FLIGHT
+    assert counts == {taken: 1, Status.PENDING: 4}
