@@ -19,6 +19,7 @@ from tests.campaign.child import OPENED
 from tests.campaign.faults import fault_plan
 from tests.campaign.hurry import HurriedClock
 from tests.campaign.invariants import Findings
+from tests.campaign.server import QUEUE_SECONDS
 
 REPO: Final = Path(__file__).parents[2]
 KEY: Final = "canary-key-0123456789abcdef"
@@ -140,7 +141,7 @@ class Night:
         command += ["--key", KEY, *self._clock.arguments]
         if self.settings.faults:
             plan = self._base / "plan.json"
-            plan.write_text(json.dumps(fault_plan(self.settings.seed)))
+            plan.write_text(json.dumps(fault_plan(self.settings.seed, self.settings.tasks)))
             command += ["--faults", str(plan)]
         with (self._base / "sandbox.err").open("wb") as errors:
             server = subprocess.Popen(
@@ -160,7 +161,7 @@ class Night:
 
     def _write_job(self, url: str) -> Path:
         path = self._cwd / "night.yaml"
-        path.write_text(json.dumps(job(url, self.settings.tasks)))
+        path.write_text(json.dumps(job(url, self.settings)))
         return path
 
     def _command(self, *arguments: object) -> list[str]:
@@ -351,8 +352,9 @@ class Night:
         }
 
 
-def job(url: str, tasks: int) -> dict[str, Any]:
+def job(url: str, settings: NightSettings) -> dict[str, Any]:
     """Return the night's job: prompts x seeds, as many tasks as asked for."""
+    tasks = settings.tasks
     prompts = next(count for count in (10, 5, 4, 2, 1) if tasks % count == 0)
     return {
         "version": 1,
@@ -363,8 +365,8 @@ def job(url: str, tasks: int) -> dict[str, Any]:
             "concurrency": 64,
             "submits": SUBMITS,
             "downloads": 8,
-            # Clips take seconds here, of which 20 pass in one: asking sooner is of no use.
-            "poll": {"first": "5s"},
+            # No clip is done sooner.
+            "poll": {"first": settings.rate * (QUEUE_SECONDS + 0.1)},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
             "timeout": {"request": "2s", "submit": "3s", "download": "3s", "generation": "3m"},
         },
