@@ -1,15 +1,32 @@
 """What is done about each trouble in each phase, and how long is waited."""
 
+import asyncio
+import itertools
 import random
 import re
+import socket
+import ssl
 
+import aiohttp
 import pytest
+from aiohttp import client_exceptions
 from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen import policy
-from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
-from batchgen.policy import RETRY_AFTER_CAP, Action, Phase, backoff, decide
+from batchgen.outcomes import (
+    Accepted,
+    Answered,
+    Completed,
+    GenerationFailed,
+    Interrupted,
+    NotSent,
+    NoVideo,
+    Pending,
+    Trouble,
+    Unusable,
+)
+from batchgen.policy import RETRY_AFTER_CAP, Action, Health, Phase, backoff, decide, health
 
 STATUSES = range(100, 600)
 PHASES = (Phase.SUBMIT, Phase.FETCH, Phase.DOWNLOAD)
@@ -185,3 +202,152 @@ def test_backoffs_double_on_average_until_the_cap() -> None:
     ]
     wanted = [0.5, 1, 2, 4, 8, 16, 30, 30, 30]
     assert means == pytest.approx(wanted, rel=0.1)
+
+
+# The same once more, written down apart from the module: what people were promised.
+
+PROMISED: dict[str, tuple[tuple[int, ...], str]] = {
+    # statuses: what becomes of a submit, a poll, a download
+    "a bad request": ((400, 422), "fail, count, fresh"),
+    "a key that is not taken": ((401,), "pause, pause, fresh"),
+    "no credits, not allowed": ((402, 403), "pause, pause, fresh"),
+    "no such place": ((404,), "stop, grace, fresh"),
+    "gone": ((410,), "stop, grace, fresh"),
+    "a server in trouble": ((408, 425, 500, 502, 504), "hold, retry, retry"),
+    "a proxy in trouble": (tuple(range(520, 530)), "hold, retry, retry"),
+    "too large": ((413, 414, 431), "fail, stop, fail"),
+    "too busy": ((429, 503), "wait, wait, wait"),
+    "elsewhere": (tuple(range(300, 400)), "stop, stop, fail"),
+}
+WORDS = {
+    "fail": Action.FAIL,
+    "count": Action.RETRY_COUNTED,
+    "fresh": Action.FRESH_URL,
+    "pause": Action.PAUSE,
+    "stop": Action.STOP,
+    "grace": Action.GRACE,
+    "hold": Action.HOLD,
+    "retry": Action.RETRY,
+    "wait": Action.WAIT,
+}
+NOT_NAMED = {
+    # The rest of what HTTP can say: a client's fault took nothing, anything else may have.
+    "4xx": "fail, count, count",
+    "any": "hold, retry, count",
+}
+
+
+def _promised(status: int) -> list[Action]:
+    for statuses, actions in PROMISED.values():
+        if status in statuses:
+            return [WORDS[word] for word in actions.split(", ")]
+    actions = NOT_NAMED["4xx" if status // 100 == 4 else "any"]
+    return [WORDS[word] for word in actions.split(", ")]
+
+
+def test_every_http_status_is_dealt_with_as_promised_in_every_phase() -> None:
+    for status in STATUSES:
+        done = [decide(phase, Answered(status)) for phase in PHASES]
+        assert done == _promised(status), status
+
+
+@given(st.sampled_from(STATUSES), st.text(), st.none() | st.floats(allow_nan=True))
+def test_words_and_waits_change_nothing_but_a_400_about_the_account(
+    status: int, message: str, retry_after: float | None
+) -> None:
+    said = [decide(phase, Answered(status, message, retry_after)) for phase in PHASES]
+    if status in (400, 422) and said != _promised(status):
+        assert said == [Action.PAUSE, Action.PAUSE, Action.FRESH_URL]
+    else:
+        assert said == _promised(status)
+
+
+@given(
+    st.sampled_from(["insufficient credits", "Out of credits.", "billing", "quota exceeded"]),
+    st.text(max_size=40),
+    st.text(max_size=40),
+    st.sampled_from([400, 422]),
+)
+def test_trouble_with_the_account_is_found_in_any_sentence(
+    phrase: str, before: str, behind: str, status: int
+) -> None:
+    said = Answered(status, f"{before} {phrase} {behind}")
+    assert decide(Phase.SUBMIT, said) is decide(Phase.FETCH, said) is Action.PAUSE
+
+
+PHASES_AND_WHAT_MAY_HAVE_LEFT: dict[type[Trouble], tuple[Action, Action, Action]] = {
+    NotSent: (Action.RETRY, Action.RETRY, Action.RETRY),
+    Interrupted: (Action.HOLD, Action.RETRY, Action.RETRY),
+    Unusable: (Action.HOLD, Action.RETRY, Action.RETRY_COUNTED),
+}
+
+
+@given(st.text(), st.sampled_from(list(PHASES_AND_WHAT_MAY_HAVE_LEFT)))
+def test_without_an_answer_only_what_may_have_left_counts_and_never_the_words(
+    reason: str, kind: type[NotSent | Interrupted | Unusable]
+) -> None:
+    done = tuple(decide(phase, kind(reason)) for phase in PHASES)
+    assert done == PHASES_AND_WHAT_MAY_HAVE_LEFT[kind]
+
+
+@given(st.text())
+def test_a_bad_certificate_pauses_every_phase(reason: str) -> None:
+    for phase in PHASES:
+        assert decide(phase, NotSent(reason, certificate=True)) is Action.PAUSE
+
+
+def test_a_host_is_broken_only_by_what_no_sound_server_says() -> None:
+    broken = {status for status in STATUSES if health(Answered(status)) is Health.BROKEN}
+    assert broken == {408, 425, *range(500, 600)} - {503}
+    assert {health(Answered(status)) for status in set(STATUSES) - broken} == {Health.WELL}
+
+
+def test_a_host_is_well_whatever_it_says_of_a_task() -> None:
+    words = (
+        Accepted("id"),
+        Pending("queued"),
+        Completed("https://h/x.mp4"),
+        NoVideo("none"),
+        GenerationFailed("moderation", "no"),
+        None,
+    )
+    assert {health(outcome) for outcome in words} == {Health.WELL}
+    assert health(NotSent("refused")) is Health.UNREACHED
+    assert health(Interrupted("reset")) is health(Unusable("no id")) is Health.BROKEN
+
+
+def _raised_by_connections() -> list[type[BaseException]]:
+    """List every exception that aiohttp, ssl and sockets have for what a network does."""
+    names = itertools.chain(
+        (getattr(client_exceptions, name) for name in client_exceptions.__all__),
+        *(vars(module).values() for module in (ssl, socket, asyncio)),
+        OSError.__subclasses__(),
+        ConnectionError.__subclasses__(),
+    )
+    found = {each for each in names if isinstance(each, type) and issubclass(each, BaseException)}
+    return sorted(found, key=lambda each: (each.__module__, each.__qualname__))
+
+
+NOT_OF_A_CONNECTION = {
+    # asyncio's own tools, a file's end in a stream we do not use, a WebSocket's.
+    "BrokenBarrierError",
+    "CancelledError",
+    "IncompleteReadError",
+    "InvalidStateError",
+    "LimitOverrunError",
+    "QueueEmpty",
+    "QueueFull",
+    "QueueShutDown",
+    "SendfileNotAvailableError",
+    "WSMessageTypeError",
+    "_GiveupOnSendfile",
+}
+
+
+def test_whatever_a_connection_raises_is_of_a_family_that_both_edges_catch() -> None:
+    strangers = {
+        each.__name__
+        for each in _raised_by_connections()
+        if not issubclass(each, (aiohttp.ClientError, TimeoutError, OSError))
+    }
+    assert strangers <= NOT_OF_A_CONNECTION
