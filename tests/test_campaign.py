@@ -10,7 +10,8 @@ import pytest
 from tests.campaign.__main__ import table
 from tests.campaign.evidence import Clip, LedgerCopy, Row
 from tests.campaign.invariants import Findings, judge_end, judge_exit, judge_kill
-from tests.campaign.night import Night, NightReport, NightSettings
+from tests.campaign.night import Night, NightReport
+from tests.campaign.processes import NightSettings
 
 
 def hold(report: NightReport, settings: NightSettings) -> None:

@@ -6,7 +6,8 @@ import tempfile
 from pathlib import Path
 
 from tests.campaign.invariants import EXAMPLES, SENTENCES
-from tests.campaign.night import Night, NightReport, NightSettings
+from tests.campaign.night import Night, NightReport
+from tests.campaign.processes import NightSettings
 
 
 def table(report: NightReport) -> str:
