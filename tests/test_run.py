@@ -145,6 +145,7 @@ async def do(
     *,
     meanwhile: Callable[[Run], Coroutine[Any, Any, None]] | None = None,
     limit: int | None = None,
+    clock: FastClock | None = None,
 ) -> tuple[Summary, list[Event]]:
     """Run a job as a session does, in fast time."""
     seen: list[Event] = []
@@ -161,7 +162,7 @@ async def do(
                 transfer,
                 observer=seen.append,
                 limit=limit,
-                clock=FastClock(),
+                clock=clock or FastClock(),
             )
             try:
                 with anyio.fail_after(30):
@@ -631,3 +632,23 @@ async def test_a_submit_in_the_air_is_answered_and_recorded_however_the_run_is_e
         counts = ledger.counts()
     taken = Status.SUCCEEDED if how == "drain" else Status.IN_FLIGHT
     assert counts == {taken: 1, Status.PENDING: 4}
+
+
+async def test_a_wall_clock_that_jumps_between_two_runs_times_nothing_out(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    class ADayLater(FastClock):
+        def now(self) -> float:
+            return super().now() + 86_400
+
+    async def leave(run: Run) -> None:
+        await provider.has_taken(5)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    provider.every_fetch = [Pending("queued")]
+    await do(job(tmp_path, 5), provider, meanwhile=leave)
+    provider.every_fetch = []
+    for generation_id in provider.taken.values():
+        provider.fetch_answers[generation_id] = [Pending("generating")] * 3
+    summary, _ = await do(job(tmp_path, 5), provider, clock=ADayLater())
+    assert summary.counts == {Status.SUCCEEDED: 5}

@@ -67,8 +67,8 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
                 if not await _go_on(means, waiting, trouble):
                     return None
         # Judged only behind an answer: an outage or a suspend is not the generation's time.
-        if _answered(outcome) and waiting.seconds >= means.settings.timeout.generation:
-            message = f"no video {waiting.seconds:.0f} s after the submit"
+        if _answered(outcome) and waiting.watched >= means.settings.timeout.generation:
+            message = f"no video after {waiting.watched:.0f} s of waiting"
             await means.ledger.timed_out(record.task_id, message, polls=waiting.asked)
             means.tally.moved(record, Status.IN_FLIGHT, Status.TIMED_OUT, message=message)
             return None
@@ -122,7 +122,7 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             if waiting.faults >= means.settings.retry.attempts:
                 await _fail(means, waiting, Cause.FETCH, "fetch_refused", said)
                 return False
-        case Action.GRACE if waiting.seconds > UNKNOWN_ID_GRACE:
+        case Action.GRACE if waiting.watched > UNKNOWN_ID_GRACE:
             means.tally.say_sometimes(f"the provider does not know an id it gave: {said}")
             await means.clock.sleep(means.settings.poll.max)
         case Action.GRACE:
@@ -160,15 +160,23 @@ class _Waiting:
         self.faults = 0
         self.troubles = 0
         self._clock = clock
-        # Monotonic from here on: a wall clock that jumps times nothing out.
-        self._taken = clock.monotonic() - max(0.0, clock.now() - generation.taken)
+        self._began = clock.monotonic()
+        self._taken = self._began - max(0.0, clock.now() - generation.taken)
         self._left_queue: float | None = None
         self._no_video: float | None = None
 
     @property
     def seconds(self) -> float:
-        """Seconds since the submit."""
+        """Seconds since the submit, by a wall clock that may have jumped between two runs."""
         return self._clock.monotonic() - self._taken
+
+    @property
+    def watched(self) -> float:
+        """Seconds of waiting in this run: what a generation is judged by, as no clock can jump it.
+
+        So each run gives a generation its whole time again.
+        """
+        return self._clock.monotonic() - self._began
 
     def began(self) -> None:
         """Note when a status first said that work has begun."""
