@@ -94,6 +94,7 @@ class Reason(StrEnum):
     DEADLINE = "deadline"
     FAILURES = "failures"
     GAVE_UP = "gave_up"
+    MOVED = "moved"
 
 
 @dataclass(frozen=True, slots=True)

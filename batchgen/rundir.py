@@ -100,12 +100,22 @@ class RunDirectory:
         except FileNotFoundError:
             return False
 
+    def is_at(self, descriptor: int) -> bool:
+        """Tell whether this path still leads to the directory that was opened from it."""
+        try:
+            return os.path.samestat(os.stat(self.path), os.fstat(descriptor))  # noqa: PTH116
+        except OSError:
+            return False
+
     @contextmanager
-    def lock(self) -> Iterator[None]:
+    def lock(self) -> Iterator[int]:
         """Hold the run directory against other processes.
 
         The lock is on the directory's own descriptor: it survives a rename, which a lock file does
         not, and goes with the process however that ends.
+
+        Yields:
+            The descriptor.
 
         Raises:
             RunLocked: Another process holds it.
@@ -113,7 +123,7 @@ class RunDirectory:
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
             _flock(descriptor, self.path)
-            yield
+            yield descriptor
         finally:
             os.close(descriptor)
 

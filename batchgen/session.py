@@ -15,7 +15,17 @@ import anyio.to_thread
 from batchgen import names
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import RunDirectoryError, first_error
-from batchgen.events import Counted, Event, Level, Notice, Observer, Summary, Watchers, nobody
+from batchgen.events import (
+    Counted,
+    Event,
+    Level,
+    Notice,
+    Observer,
+    Reason,
+    Summary,
+    Watchers,
+    nobody,
+)
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
@@ -113,6 +123,12 @@ class Session:
 
     async def _publish_status(self) -> None:
         while True:
+            if not self._ledger.in_place:
+                path = self._ledger.directory.path
+                self.run.stopping.leave(
+                    Reason.MOVED,
+                    f"{path} was moved or replaced; go on from where it is now: --output DIR",
+                )
             await self._written(self._write_status, RUNNING, "")
             await self._clock.sleep(STATUS_SECONDS)
 
@@ -144,6 +160,8 @@ class Session:
 
     async def _written(self, write: Callable[..., None], *arguments: str) -> None:
         """Write a report; a full disk must not end a run whose ledger still holds."""
+        if not self._ledger.in_place:
+            return  # what lies at this path now is not ours
         try:
             await anyio.to_thread.run_sync(write, *arguments)
         except OSError as error:

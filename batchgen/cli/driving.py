@@ -23,6 +23,7 @@ _STOPPED = {
     Reason.DEADLINE: ExitCode.STOPPED,
     Reason.FAILURES: ExitCode.STOPPED,
     Reason.GAVE_UP: ExitCode.STOPPED,
+    Reason.MOVED: ExitCode.STOPPED,
 }
 _OPEN = (Status.FAILED, Status.TIMED_OUT, Status.UNRESOLVED)
 

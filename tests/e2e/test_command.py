@@ -448,3 +448,31 @@ def test_a_directory_in_the_way_of_a_report_is_named(batchgen: Batchgen, tmp_pat
     assert ended.returncode == 2
     assert "run.log" in ended.stderr
     assert "Traceback" not in ended.stderr
+
+
+def test_a_run_whose_directory_is_moved_away_stops_and_goes_on_from_where_it_is_now(
+    serve: Callable[..., str], batchgen: Batchgen, environment: dict[str, str], tmp_path: Path
+) -> None:
+    url = serve("--queue", "0.2s", "--generate", "1s")
+    job = job_file(tmp_path, GRID.replace("seed: 1-2", "seed: 1-10"))
+    run = subprocess.Popen(
+        [sys.executable, "-m", "batchgen", "run", str(job), "--base-url", url],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    while account(url)["submits"] < 6:
+        time.sleep(0.05)
+    place, moved = tmp_path / "output" / "grid", tmp_path / "moved"
+    place.rename(moved)
+    (place / "videos").mkdir(parents=True)
+    out, _ = run.communicate(timeout=30)
+    assert run.returncode == 6
+    assert "was moved or replaced" in out
+    assert [path.name for path in place.rglob("*")] == ["videos"], "what lies there is not ours"
+    ended = batchgen("run", job, "--base-url", url, "--output", moved)
+    assert ended.returncode == 0, ended.stderr
+    assert [row["status"] for row in manifest(moved)] == ["succeeded"] * 20
+    assert account(url)["submits"] == 20
