@@ -31,14 +31,21 @@ class Ledger:
     """
 
     def __init__(
-        self, directory: RunDirectory, writer: Writer, rescue: Rescue, held: ExitStack
+        self,
+        directory: RunDirectory,
+        descriptor: int,
+        writer: Writer,
+        rescue: Rescue,
+        held: ExitStack,
     ) -> None:
         """Put the parts together; `open` is the way in."""
         self.directory = directory
         self.when_full: Callable[[LedgerError], Awaitable[None]] | None = None
+        self._descriptor = descriptor
         self._rescue = rescue
         self._writer = writer
         self._held = held
+        self._broken = False
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -52,7 +59,7 @@ class Ledger:
         directory = RunDirectory(Path(path))
         directory.create()
         with ExitStack() as held:
-            held.enter_context(directory.lock())
+            descriptor = held.enter_context(directory.lock())
             writer = Writer(directory.ledger, may_begin=not directory.has_results())
             held.callback(writer.close)
             try:
@@ -62,7 +69,12 @@ class Ledger:
                     f"cannot write to {directory.state}: {error.strerror or error}"
                 ) from None
             held.callback(rescue.close)
-            return cls(directory, writer, rescue, held.pop_all())
+            return cls(directory, descriptor, writer, rescue, held.pop_all())
+
+    @property
+    def in_place(self) -> bool:
+        """Tell whether the run directory still is where it was opened, and the same one."""
+        return self.directory.is_at(self._descriptor)
 
     def close(self) -> None:
         """Finish the steps that wait, close the file, give the directory back."""
@@ -118,7 +130,12 @@ class Ledger:
 
         doubtful = self._writer.ask(lambda db: between.recover(db, rescued))
         if rescued:
-            self._rescue.clear()
+            try:
+                self._rescue.clear()
+            except OSError as error:
+                # What stays in it would be given to a later submit of the same task.
+                path = self.directory.rescued_ids
+                raise LedgerError(f"cannot write to {path}: {error.strerror or error}") from error
         return doubtful
 
     def resume_paid(self, codes: Sequence[str] = ()) -> int:
@@ -336,7 +353,13 @@ class Ledger:
         reserved_usd: float | None,
         at: float,
     ) -> None:
-        """Note that a submit is about to leave. Without it no POST is made."""
+        """Note that a submit is about to leave. Without it no POST is made.
+
+        Raises:
+            LedgerError: It could not be made durable, or an id could not, earlier.
+        """
+        if self._broken:
+            raise LedgerError("an id could not be kept, so nothing more is submitted")
 
         def step(db: sqlite3.Connection) -> None:
             moves.move(
@@ -361,6 +384,9 @@ class Ledger:
 
         Returns:
             False where another task has this id already: then nothing was kept.
+
+        Raises:
+            LedgerError: It could not be made durable; the text says where the id is now.
         """
 
         def step(db: sqlite3.Connection) -> bool:
@@ -381,11 +407,26 @@ class Ledger:
         try:
             return await self._writer.record(step)
         except LedgerError as error:
-            # What is paid for must be found again: room was set aside for just this.
-            self._rescue.keep(task_id, generation_id)
-            if not error.full:
-                raise
+            where = self._keep_aside(task_id, generation_id)
+            if not error.full or self.when_full is None:
+                self._broken = isinstance(error.__cause__, sqlite3.Error)
+                raise LedgerError(f"{error}; {where}") from error
         return await self._record(step)
+
+    def _keep_aside(self, task_id: str, generation_id: str) -> str:
+        """Write down an id that the ledger could not keep; say in a sentence where it is.
+
+        What is paid for must be found again: room was set aside for just this.
+        """
+        path = self.directory.rescued_ids
+        try:
+            self._rescue.keep(task_id, generation_id)
+        except OSError as error:
+            return (
+                f"nor could {path} ({error.strerror or error}). Write this down, it is paid for: "
+                f"batchgen resolve {self.directory.path} {task_id} --adopt {generation_id}"
+            )
+        return f"the id {generation_id} of task {task_id} is kept in {path} for the next run"
 
     async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
         """Put back a task whose submit provably took nothing.

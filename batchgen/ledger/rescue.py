@@ -25,11 +25,10 @@ class Rescue:
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o644)
         content = os.pread(self._descriptor, ROOM, 0).replace(b"\0", b" ").rstrip()
-        self._end = len(content) + 1 if content else 0
+        self._end = len(content)
         self.found = list(_entries(content))
         if os.fstat(self._descriptor).st_size < ROOM:
-            os.pwrite(self._descriptor, b" " * (ROOM - self._end), self._end)
-            os.fsync(self._descriptor)
+            self._write(b" " * (ROOM - self._end))
 
     def keep(self, task_id: str, generation_id: str) -> None:
         """Write an id down, durably.
@@ -37,20 +36,31 @@ class Rescue:
         Raises:
             OSError: Even this failed.
         """
-        line = json.dumps([task_id, generation_id]).encode() + b"\n"
-        os.pwrite(self._descriptor, line, self._end)
-        os.fsync(self._descriptor)
+        # On a line of its own, also behind one that a crash tore.
+        line = b"\n" + json.dumps([task_id, generation_id]).encode() + b"\n"
+        self._write(line)
         self._end += len(line)
 
     def clear(self) -> None:
-        """Blank the file once the ledger knows what was in it."""
-        os.pwrite(self._descriptor, b" " * ROOM, 0)
-        os.fsync(self._descriptor)
+        """Blank the file once the ledger knows what was in it.
+
+        Raises:
+            OSError: It could not be written.
+        """
         self._end, self.found = 0, []
+        self._write(b" " * ROOM)
 
     def close(self) -> None:
         """Close the file."""
         os.close(self._descriptor)
+
+    def _write(self, data: bytes) -> None:
+        """Write all of it, durably: a disk may take less at once than it is given."""
+        at, rest = self._end, memoryview(data)
+        while rest:
+            written = os.pwrite(self._descriptor, rest, at)
+            at, rest = at + written, rest[written:]
+        os.fsync(self._descriptor)
 
 
 def _entries(content: bytes) -> Iterator[tuple[str, str]]:
