@@ -4,6 +4,7 @@ import faulthandler
 import json
 import os
 import time
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -109,7 +110,7 @@ def carry_out(order: Order, pipe: int) -> None:
         counts = anyio.run(go)
     except Exception as raised:  # noqa: BLE001  # whatever it is, the sweep judges it
         error, clean = str(raised), isinstance(raised, BatchgenError)
-        trace = type(raised).__name__
+        trace = "".join(traceback.format_exception(raised))
     tell(
         counts=counts,
         error=error,

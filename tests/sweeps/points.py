@@ -52,9 +52,9 @@ class Plan:
             case "none" | "kill":
                 return True
             case "short":
-                return name.startswith(WRITES)
+                return name.split(maxsplit=1)[0] in WRITES
             case _:
-                return name.startswith(FALLIBLE)
+                return name.split(maxsplit=1)[0] in FALLIBLE
 
 
 UNHARMED: Final = Plan()
@@ -164,7 +164,8 @@ def _install_files(points: Points) -> None:
     sync_open = vars(aiofiles.threadpool)["sync_open"]
 
     def pointed_fsync(descriptor: Any) -> None:
-        points.reach("fsync")
+        path = Path(f"/proc/self/fd/{descriptor}").readlink()
+        points.reach(f"fsync {path.name if path.is_dir() else path.parent.name}")
         fsync(descriptor)
 
     def pointed_pwrite(descriptor: int, data: Any, offset: int) -> int:

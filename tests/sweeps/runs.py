@@ -33,7 +33,7 @@ class End:
         killed_at: The name of the point at which it died; empty where it did not.
         counts: Tasks by status, where the run came to its end.
         error: What was raised; empty where nothing was.
-        trace: The class of what was raised.
+        trace: Its traceback.
         clean: Whether that is a sentence for people, with an exit code of its own.
         said: All notices.
         points: The points it reached that count, in order.

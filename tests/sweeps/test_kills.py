@@ -6,9 +6,7 @@ keeps is for the sweeps that make system calls fail.
 
 import random
 import signal
-from collections.abc import Iterator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Final
 
 import pytest
@@ -16,7 +14,7 @@ import pytest
 from tests.sweeps import books
 from tests.sweeps.child import Order
 from tests.sweeps.points import UNHARMED, Plan
-from tests.sweeps.runs import End, Runs, forking, server, taken
+from tests.sweeps.runs import End, Runs, server, taken
 
 pytestmark = pytest.mark.anyio
 
@@ -38,7 +36,7 @@ KINDS: Final = (
     "open",
     "truncate",
     "write",
-    "fsync",
+    "fsync parts",
     "commit completed-verified",
     "made completed-verified",
     "replace videos",
@@ -47,9 +45,20 @@ KINDS: Final = (
     "made succeeded",
     "replace .batchgen",
     "replaced .batchgen",
+    "replace run-",
+    "replaced run-",
     "pwrite",
 )
 """Every kind of durable step, with the moments between which a task's money hangs on it."""
+IN_RECOVERY: Final = (
+    "commit unresolved",
+    "made unresolved",
+    "unlink",
+    "found",
+    "commit in_flight",
+    "made in_flight",
+)
+"""Kinds of steps that only a recovery makes, or makes in another way."""
 RECOVERY: Final = 90
 """Points of a recovery among which its own kill is drawn; a run has some 360."""
 CHUNKS: Final = 4
@@ -57,33 +66,21 @@ STRIDE: Final = 5
 """Every fifth step in the usual suite; the night takes every one."""
 
 
-@pytest.fixture(scope="module")
-def runs() -> Iterator[Runs]:
-    with forking() as started:
-        yield started
-
-
-@pytest.fixture
-def folder() -> Iterator[Path]:
-    """A directory in memory where there is one: no kill of a process can tell the difference."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as name:
-        yield Path(name)
-
-
-async def die_twice(runs: Runs, folder: Path, first: Plan, seed: int) -> End:
+async def die_twice(
+    runs: Runs, folder: Path, first: Plan, seed: int, again: Plan | None = None
+) -> tuple[End, End]:
     """Kill a run, kill its recovery, let the third come to its end, and check after each.
 
     Returns:
-        How the first ended.
+        How the first two ended.
     """
     account: books.Account = ()
     async with server() as sandbox:
         directory = folder / f"run-{seed}"
-        again = Plan("kill", at=random.Random(seed).randint(1, RECOVERY))
+        drawn = Plan("kill", at=random.Random(seed).randint(1, RECOVERY))
         ends = []
         untaken: set[str] = set()
-        for plan in (first, again, UNHARMED):
+        for plan in (first, again or drawn, UNHARMED):
             end = await runs.run(Order(directory, sandbox.url, plan))
             ends.append(end)
             account = await taken(sandbox)
@@ -93,15 +90,26 @@ async def die_twice(runs: Runs, folder: Path, first: Plan, seed: int) -> End:
             untaken = books.check_at_rest(directory, account)
             assert len(untaken) <= books.SUBMITS * sum(bool(each.killed_at) for each in ends)
         books.check_end(directory, account, 20, untaken)
-    return ends[0]
+    return ends[0], ends[1]
 
 
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_run_that_dies_at_this_kind_of_step_and_again_in_its_recovery_recovers(
     runs: Runs, folder: Path, kind: str
 ) -> None:
-    first = await die_twice(runs, folder, Plan("kill", at=1, only=(kind,)), len(kind))
+    first, _ = await die_twice(runs, folder, Plan("kill", at=1, only=(kind,)), KINDS.index(kind))
     assert first.killed_at.startswith(kind)
+
+
+@pytest.mark.parametrize("kind", IN_RECOVERY)
+async def test_a_recovery_that_dies_at_this_kind_of_step_is_recovered_from(
+    runs: Runs, folder: Path, kind: str
+) -> None:
+    # At its sixth answer a run has submits in doubt that were taken; in mid-part, a part.
+    first = Plan("kill", at=6, only=("write" if kind == "unlink" else "answered",))
+    again = Plan("kill", at=1, only=(kind,))
+    _, second = await die_twice(runs, folder, first, IN_RECOVERY.index(kind), again)
+    assert second.killed_at.startswith(kind)
 
 
 @pytest.mark.parametrize("chunk", range(CHUNKS))
@@ -124,6 +132,6 @@ async def test_a_run_that_dies_at_any_step_and_again_at_any_of_its_recovery_reco
 async def sweep(runs: Runs, folder: Path, *, first: int, step: int, salt: int = 0) -> int:
     """Kill a run at every `step`-th point from `first` on until it has none more; count them."""
     at = first
-    while (await die_twice(runs, folder, Plan("kill", at=at), 1000 * salt + at)).killed_at:
+    while (await die_twice(runs, folder, Plan("kill", at=at), 1000 * salt + at))[0].killed_at:
         at += step
     return (at - first) // step
