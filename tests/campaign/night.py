@@ -16,6 +16,8 @@ from tests.campaign.child import OPENED
 from tests.campaign.invariants import Findings
 from tests.campaign.processes import KEY, SUBMITS, NightSettings, Processes, job
 
+MOMENTS: Final = ("start", "recovery", "work", "work", "work")
+"""What kills are aimed at."""
 MOST_RUNS: Final = 60
 """Runs without a kill after which a night is given up as one that does not end."""
 MOST_LATE_RUNS: Final = 3
@@ -65,7 +67,7 @@ class Night:
         self._videos = evidence.Videos(self._directory.videos)
         self._read = 0
         self._taken = 0
-        self._kills = {"start": 0, "recovery": 0, "work": 0}
+        self._kills = dict.fromkeys(MOMENTS, 0)
         self._runs = 0
         self._phases: dict[str, float] = {}
 
@@ -104,8 +106,9 @@ class Night:
         return self._processes.running("run", job_file, "--yes", "--display", "plain")
 
     def _kill_again_and_again(self, job_file: Path) -> None:
-        for number in range(self.settings.kills):
-            aim = self._rng.choices(("start", "recovery", "work"), (2, 2, 6))[0]
+        aims = [MOMENTS[number % len(MOMENTS)] for number in range(self.settings.kills)]
+        self._rng.shuffle(aims)
+        for number, aim in enumerate(aims):
             goal = self.settings.tasks * (number + self._rng.random()) / self.settings.kills
             with self._run(job_file) as process:
                 self._wait_for_moment(process, aim, goal)
