@@ -4,6 +4,7 @@ Pure: no I/O, no clock, and no chance but what is hashed out of the account's se
 Times are Unix seconds and come in from outside; money is whole credits.
 """
 
+import json
 import re
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
@@ -27,6 +28,9 @@ JsonObject: TypeAlias = dict[str, Json]
 CREDITS_PER_USD: Final = 2_000_000
 FAIL_WORD: Final = "sandbox:fail"
 """A prompt that holds this ends in status `error`, so that a failure can be seen on purpose."""
+
+STUCK: Final = "stuck"
+"""The fate of a generation that never leaves the queue; any other fate is how it fails."""
 
 _USUAL_STEPS: Final = 30
 _QUEUE_SPREAD: Final = 0.6  # sigma of the lognormal; queues vary more than the work itself
@@ -113,6 +117,11 @@ class Order:
     client_request_id: str | None = None
 
     @property
+    def digest(self) -> str:
+        """A hash of what was asked for."""
+        return sha256(json.dumps(self.body, sort_keys=True).encode()).hexdigest()
+
+    @property
     def fails(self) -> bool:
         """Tell whether the prompt asks for a failure."""
         return FAIL_WORD in text_of(self.body, "prompt")
@@ -129,6 +138,7 @@ class Generation:
         started: When it leaves the queue, in Unix seconds.
         finished: When it is completed or has failed, in Unix seconds.
         price: Credits it costs once it is completed; 0 when it fails.
+        fate: What a fault plan made of it; empty for nothing.
     """
 
     generation_id: str
@@ -137,6 +147,7 @@ class Generation:
     started: float
     finished: float
     price: int
+    fate: str = ""
 
     @property
     def request_id(self) -> str:
@@ -154,11 +165,28 @@ class Generation:
             return Status.QUEUED
         if now < self.finished:
             return Status.GENERATING
-        return Status.ERROR if self.order.fails else Status.COMPLETED
+        return Status.ERROR if self.order.fails or self.fate else Status.COMPLETED
 
     def charged(self, now: float) -> int:
         """Return the credits booked for it by `now`; a charge follows completion."""
         return self.price if now >= self.finished else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A submit that came in, and what became of it.
+
+    Attributes:
+        at: When its answer was given, in Unix seconds.
+        client_request_id: The client's own name for it, None without a usable one.
+        answered: The status of the answer; None where a fault left it without a whole one.
+        generation_id: The generation it became, None where it was not taken.
+    """
+
+    at: float
+    client_request_id: str | None
+    answered: int | None
+    generation_id: str | None
 
 
 class Account:
@@ -170,11 +198,17 @@ class Account:
     Attributes:
         generations: Every generation by its id, in order of arrival.
         requests: How many requests of each kind came in since the start, refused ones included.
+        posts: Every submit since the start, refused ones included.
+        download_headers: How often each header came with a download, by its name in small letters.
+        trapped: What came to places where nobody should go: method, path, names of headers.
     """
 
     def __init__(self, settings: SandboxSettings, secret: str) -> None:
         self.generations: dict[str, Generation] = {}
         self.requests: Counter[str] = Counter()
+        self.posts: list[Post] = []
+        self.download_headers: Counter[str] = Counter()
+        self.trapped: list[JsonObject] = []
         self._settings = settings
         self._secret = secret
         self._price = _credits(settings.usd_per_video)
@@ -191,24 +225,35 @@ class Account:
         """How many submits were taken, over the whole life of the journal."""
         return len(self.generations)
 
-    def draft(self, order: Order, now: float) -> Generation | Refusal:
-        """Work out the generation that `order` would become, and change nothing."""
+    def draft(
+        self, order: Order, now: float, *, fate: str = "", oddity: str = ""
+    ) -> Generation | Refusal:
+        """Work out the generation that `order` would become, and change nothing.
+
+        Args:
+            order: What is asked for.
+            now: Unix seconds.
+            fate: What a fault plan makes of it.
+            oddity: What its id ends with, in place of the model's name.
+        """
         if self.balance(now) - self._reserved < self._price:
             return Refusal.OUT_OF_CREDITS
         limit = self._settings.max_in_flight
         if limit and self.in_flight(now) >= limit:
             return Refusal.TOO_MANY_IN_FLIGHT
-        generation_id = f"{_uuid('generation', self._secret, str(self.submits))}:{order.model}"
+        name = _uuid("generation", self._secret, str(self.submits))
+        generation_id = f"{name}:{oddity or order.model}"
         waits = self._settings.queue_s * _around_one(generation_id, "queue", _QUEUE_SPREAD)
         works = self._settings.generate_s * _around_one(generation_id, "work", _GENERATE_SPREAD)
-        started = self._start(ready=now + waits)
+        started = inf if fate == STUCK else self._start(ready=now + waits)
         return Generation(
             generation_id=generation_id,
             order=order,
             created=now,
             started=started,
             finished=started + works * _steps(order.body) / _USUAL_STEPS,
-            price=0 if order.fails else self._price,
+            price=0 if order.fails or fate else self._price,
+            fate=fate,
         )
 
     def add(self, generation: Generation) -> None:
@@ -218,6 +263,8 @@ class Account:
         insort(self._by_created, generation, key=attrgetter("created"))
         heappush(self._unfinished, (generation.finished, generation.price))
         self._reserved += generation.price
+        if generation.fate == STUCK:
+            return  # it never takes a place among those at work
         self._last_start = max(self._last_start, generation.started)
         if len(self._latest_ends) < self._settings.slots:
             heappush(self._latest_ends, generation.finished)

@@ -76,6 +76,7 @@ class Journal:
                 "started": generation.started,
                 "finished": generation.finished,
                 "price": generation.price,
+                "fate": generation.fate,
             }
         )
 
@@ -186,6 +187,7 @@ def _generation(record: Json, number: int) -> Generation:
             "started": float() | int() as started,
             "finished": float() | int() as finished,
             "price": int(price),
+            **more,
         }:
             return Generation(
                 generation_id=generation_id,
@@ -194,6 +196,8 @@ def _generation(record: Json, number: int) -> Generation:
                 started=started,
                 finished=finished,
                 price=price,
+                # Journals of earlier versions know no fate.
+                fate=str(more.get("fate", "")),
             )
         case _:
             raise ValueError(f"line {number} is no generation")

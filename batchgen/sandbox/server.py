@@ -21,6 +21,8 @@ from aiohttp import web
 
 from batchgen.errors import UsageError
 from batchgen.sandbox import journal
+from batchgen.sandbox.faults import FaultPlan
+from batchgen.sandbox.files import Clip
 from batchgen.sandbox.generations import (
     Account,
     Generation,
@@ -29,7 +31,8 @@ from batchgen.sandbox.generations import (
     seed_of,
     text_of,
 )
-from batchgen.sandbox.wire import Clip, Clock, Wire, application
+from batchgen.sandbox.sabotage import Sabotage
+from batchgen.sandbox.wire import Clock, Wire, application
 
 if TYPE_CHECKING:
     from batchgen.sandbox.clips import ClipRequest
@@ -71,6 +74,7 @@ class Sandbox:
 async def running(
     settings: SandboxSettings,
     *,
+    faults: FaultPlan | None = None,
     clock: Clock = _SYSTEM_CLOCK,
     render: Render | None = None,
 ) -> AsyncIterator[Sandbox]:
@@ -81,6 +85,7 @@ async def running(
 
     Args:
         settings: How it behaves.
+        faults: What goes wrong, and when; nothing where none is given.
         clock: The time of day it lives by.
         render: Draws the clips; the real renderer where none is given.
 
@@ -92,8 +97,13 @@ async def running(
     draw = render or real_render()
     with _account(settings) as (account, secret, record):
         wire = Wire(settings, account, secret, record, Shelf(draw), clock)
+        sabotage = Sabotage(faults, wire) if faults is not None else None
+        middlewares = () if sabotage is None else (sabotage.middleware,)
         runner = web.AppRunner(
-            application(wire), access_log=None, handle_signals=False, shutdown_timeout=_PARTING_S
+            application(wire, *middlewares),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=_PARTING_S,
         )
         await runner.setup()
         try:

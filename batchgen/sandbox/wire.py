@@ -18,8 +18,10 @@ from math import ceil, isfinite
 from typing import Final, Literal, NoReturn, Protocol
 
 from aiohttp import hdrs, web
+from aiohttp.typedefs import Middleware
 
 from batchgen.models import TABLES, WAN_1_3B
+from batchgen.sandbox.files import Clip, part_asked_for
 from batchgen.sandbox.generations import (
     CREDITS_PER_USD,
     FAIL_WORD,
@@ -29,6 +31,7 @@ from batchgen.sandbox.generations import (
     JsonObject,
     Order,
     Pace,
+    Post,
     Refusal,
     SandboxSettings,
     Status,
@@ -45,8 +48,16 @@ _LOG_WINDOW_S: Final = 92 * 86_400
 _LOGS_PER_MINUTE: Final = 200
 _LOW_BALANCE: Final = CREDITS_PER_USD
 
-Kind = Literal["submit", "fetch", "logs", "balance", "models", "download", "ledger", "other"]
+Kind = Literal[
+    "submit", "fetch", "logs", "balance", "models", "download", "ledger", "trap", "other"
+]
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+# What a middleware and a handler tell each other about a request.
+FATE: Final = web.RequestKey("fate", str)
+ODDITY: Final = web.RequestKey("oddity", str)
+TAKEN: Final = web.RequestKey("taken", str)
+UNANSWERED: Final = web.RequestKey("unanswered", bool)
 
 _log = logging.getLogger(__name__)
 
@@ -57,19 +68,6 @@ class Clock(Protocol):
     def now(self) -> float:
         """Return the time of day in Unix seconds."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Clip:
-    """A rendered video.
-
-    Attributes:
-        data: The MP4.
-        etag: What changes when the bytes do, without quotes.
-    """
-
-    data: bytes
-    etag: str
 
 
 class Clips(Protocol):
@@ -107,6 +105,7 @@ class Wire:
         record: Writes a generation down, before its submit is answered.
         clips: Where videos come from.
         clock: What time it is.
+        faults_done: What a fault plan has done so far.
     """
 
     settings: SandboxSettings
@@ -115,6 +114,7 @@ class Wire:
     record: Callable[[Generation], None]
     clips: Clips
     clock: Clock
+    faults_done: Callable[[], Json] = list
     _pace: Pace = field(init=False)
     _log_pace: Pace = field(init=False)
 
@@ -138,18 +138,24 @@ class Wire:
         if wrong := objections(body, only=only):
             raise _invalid("; ".join(wrong[:10]))
         order = Order(str(body["model"]), body, _client_request_id(request))
-        generation = self._take(order, self.clock.now())
+        generation = self._take(
+            order,
+            self.clock.now(),
+            fate=request.get(FATE, ""),
+            oddity=request.get(ODDITY, ""),
+        )
+        request[TAKEN] = generation.generation_id
         answer: JsonObject = {"id": generation.generation_id, "status": Status.QUEUED}
         return _json(answer, success, _headers_of(generation, charged=0))
 
-    def _take(self, order: Order, now: float) -> Generation:
+    def _take(self, order: Order, now: float, *, fate: str, oddity: str) -> Generation:
         """Draft, write down and add, with no `await` between them.
 
         Raises:
             Refused: The account has no credits or no room for it.
             JournalError: It could not be written down, and so was not taken.
         """
-        match self.account.draft(order, now):
+        match self.account.draft(order, now, fate=fate, oddity=oddity):
             case Refusal.OUT_OF_CREDITS:
                 raise Refused(
                     HTTPStatus.FORBIDDEN,
@@ -187,10 +193,7 @@ class Wire:
             case Status.COMPLETED:
                 answer["video"] = await self._video(request, generation, now)
             case Status.ERROR:
-                answer["error"] = {
-                    "name": "generation_failed",
-                    "message": f"The prompt holds {FAIL_WORD!r}, so the sandbox failed it.",
-                }
+                answer["error"] = _failure(generation)
             case _:
                 pass
         return _json(answer, headers=_headers_of(generation, charged))
@@ -221,7 +224,7 @@ class Wire:
         generation = self.account.of_file(name)
         if generation is None or generation.status(now) is not Status.COMPLETED:
             raise Refused(HTTPStatus.NOT_FOUND, "There is no such file.")
-        return _part_asked_for(request, await self.clips.clip(generation))
+        return part_asked_for(request, await self.clips.clip(generation))
 
     def _signature(self, name: str, expires: str) -> str:
         text = f"{name}\n{expires}".encode(errors="replace")
@@ -293,31 +296,60 @@ class Wire:
                     _ledger_row(generation, now) for generation in self.account.generations.values()
                 ],
                 "requests": dict(self.account.requests),
+                "posts": [_post_row(post) for post in self.account.posts],
+                "download_headers": dict(self.account.download_headers),
+                "trapped": list(self.account.trapped),
+                "faults": self.faults_done(),
             }
         )
+
+    async def trap(self, request: web.Request) -> web.Response:
+        """Note who comes to a place that only a client goes to that trusts a redirect."""
+        names: Json = [*sorted(request.headers)]
+        self.account.trapped.append(
+            {"method": request.method, "path": request.path, "headers": names}
+        )
+        return _json({"trapped": True})
 
     @web.middleware
     async def counted_and_in_form(
         self, request: web.Request, handler: Handler
     ) -> web.StreamResponse:
         """Count every request and give every no the one form of the API."""
-        self.account.requests[_kind(request)] += 1
+        kind = kind_of(request)
+        self.account.requests[kind] += 1
+        if kind == "download":
+            self.account.download_headers.update({name.lower() for name in request.headers})
+        response = await self._in_form(request, handler)
+        if kind == "submit":
+            unanswered = request.get(UNANSWERED, False)
+            self.account.posts.append(
+                Post(
+                    at=self.clock.now(),
+                    client_request_id=_client_request_id(request),
+                    answered=None if unanswered else response.status,
+                    generation_id=request.get(TAKEN),
+                )
+            )
+        return response
+
+    async def _in_form(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         try:
             return await handler(request)
         except Refused as refused:
-            return self._no(request, refused.status, refused.message, refused.headers)
+            return self.no(request, refused.status, refused.message, refused.headers)
         except web.HTTPException as refused:
             allowed = refused.headers.get(hdrs.ALLOW)
             headers: dict[str, str] = {hdrs.ALLOW: allowed} if allowed else {}
-            return self._no(request, HTTPStatus(refused.status), _sentence(refused), headers)
+            return self.no(request, HTTPStatus(refused.status), _sentence(refused), headers)
         except Exception:  # noqa: BLE001 - logged whole; the client gets the API's own 500
             _log.exception("the sandbox failed to answer %s %s", request.method, request.path)
-            return self._no(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", {})
+            return self.no(request, HTTPStatus.INTERNAL_SERVER_ERROR, "Internal server error", {})
 
     @web.middleware
     async def admitted(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Turn away who has no key, and who asks too often."""
-        kind = _kind(request)
+        kind = kind_of(request)
         if kind in _KEYED:
             self._check_key(request)
         if kind in _PACED and (wait_s := self._pace.wait(self.clock.now())):
@@ -334,9 +366,10 @@ class Wire:
         if expected is not None and not hmac.compare_digest(given, expected.encode()):
             raise Refused(HTTPStatus.UNAUTHORIZED, "The key is wrong or has expired.")
 
-    def _no(
-        self, request: web.Request, status: HTTPStatus, message: str, headers: dict[str, str]
+    def no(
+        self, request: web.Request, status: int, message: str, headers: dict[str, str]
     ) -> web.Response:
+        """Give a no the one form of the API."""
         answer: JsonObject = {
             "message": message,
             "path": request.path,
@@ -347,10 +380,16 @@ class Wire:
         return _json(answer, status, headers)
 
 
-def application(wire: Wire) -> web.Application:
-    """Put the handlers on their paths, behind the form of answers and the check at the door."""
+def application(wire: Wire, *middlewares: Middleware) -> web.Application:
+    """Put the handlers on their paths, behind the form of answers and the check at the door.
+
+    Args:
+        wire: The handlers.
+        middlewares: What else stands before them, behind the check.
+    """
     app = web.Application(
-        client_max_size=_BODY_LIMIT, middlewares=[wire.counted_and_in_form, wire.admitted]
+        client_max_size=_BODY_LIMIT,
+        middlewares=[wire.counted_and_in_form, wire.admitted, *middlewares],
     )
     app.add_routes(
         [
@@ -363,6 +402,7 @@ def application(wire: Wire) -> web.Application:
             web.get("/v1/models", wire.models, allow_head=False),
             web.get("/files/{name}", wire.download),
             web.get("/sandbox/ledger", wire.ledger, allow_head=False),
+            web.route("*", "/sandbox/trap/{rest:.*}", wire.trap),
         ]
     )
     return app
@@ -384,9 +424,12 @@ _KEYED: Final = frozenset({"submit", "fetch", "logs", "balance", "ledger"})
 _PACED: Final = _KEYED - {"ledger"}
 
 
-def _kind(request: web.Request) -> Kind:
+def kind_of(request: web.Request) -> Kind:
+    """Tell what a request asks for."""
     resource = request.match_info.route.resource
-    return "other" if resource is None else _KINDS[request.method, resource.canonical]
+    if resource is None:
+        return "other"
+    return _KINDS.get((request.method, resource.canonical), "trap")
 
 
 async def _body_of(request: web.Request) -> JsonObject:
@@ -462,15 +505,24 @@ def _sentence(refused: web.HTTPException) -> str:
 
 def _json(
     answer: JsonObject,
-    status: HTTPStatus = HTTPStatus.OK,
+    status: int = HTTPStatus.OK,
     headers: dict[str, str] | None = None,
 ) -> web.Response:
     return web.json_response(answer, status=status, headers=headers)
 
 
+def _failure(generation: Generation) -> JsonObject:
+    if generation.order.fails:
+        said = f"The prompt holds {FAIL_WORD!r}, so the sandbox failed it."
+        return {"name": "generation_failed", "message": said}
+    return {"name": generation.fate, "message": "The fault plan made it fail."}
+
+
 def _headers_of(generation: Generation, charged: int) -> dict[str, str]:
+    name = generation.generation_id
     return {
-        "x-inference-id": generation.generation_id,
+        # What no header can hold is in the body only.
+        **({"x-inference-id": name} if name.isprintable() else {}),
         "x-aimlapi-credits-used": str(charged),
         "x-aimlapi-usd-spent": str(_usd(charged)),
     }
@@ -500,53 +552,18 @@ def _ledger_row(generation: Generation, now: float) -> JsonObject:
     }
 
 
+def _post_row(post: Post) -> JsonObject:
+    return {
+        "at": post.at,
+        "client_request_id": post.client_request_id,
+        "answered": post.answered,
+        "generation_id": post.generation_id,
+    }
+
+
 def _usd(credits_: int) -> float:
     return credits_ / CREDITS_PER_USD
 
 
 def _iso(moment: float) -> str:
     return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
-
-
-def _part_asked_for(request: web.Request, clip: Clip) -> web.Response:
-    """Answer a download by the conditions and the range of its request.
-
-    Not web.FileResponse: it needs the clips on disk, where kill -9 leaves them and eviction takes
-    them from under a reader, and knows If-Range as a date only. aiohttp still parses the headers.
-    """
-    response = web.Response(content_type="video/mp4", headers={hdrs.ACCEPT_RANGES: "bytes"})
-    response.etag = clip.etag
-    if _known(request, clip.etag):
-        response.set_status(HTTPStatus.NOT_MODIFIED)
-        return response
-    size = len(clip.data)
-    if not _ranged(request, clip.etag):
-        response.body = clip.data
-        return response
-    try:
-        start, stop, _ = request.http_range.indices(size)
-    except ValueError:
-        start = stop = size
-    if start >= stop:
-        response.set_status(HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE)
-        response.headers[hdrs.CONTENT_RANGE] = f"bytes */{size}"
-        return response
-    response.set_status(HTTPStatus.PARTIAL_CONTENT)
-    response.headers[hdrs.CONTENT_RANGE] = f"bytes {start}-{stop - 1}/{size}"
-    response.body = clip.data[start:stop]
-    return response
-
-
-def _known(request: web.Request, etag: str) -> bool:
-    known = request.if_none_match or ()
-    return any(tag.value in {etag, "*"} for tag in known)
-
-
-def _ranged(request: web.Request, etag: str) -> bool:
-    """Tell whether to answer a part: only a GET asks for one, and If-Range names our bytes."""
-    if request.method != hdrs.METH_GET:
-        return False
-    if not request.headers.get(hdrs.RANGE, "").lower().startswith("bytes="):
-        return False
-    quoted = f'"{etag}"'
-    return request.headers.get(hdrs.IF_RANGE, quoted) == quoted
