@@ -1,0 +1,599 @@
+"""Whole nights in virtual time: hours of trouble of every kind, and in the morning all is there."""
+
+import errno
+import os
+import time
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Final
+
+import anyio
+import pytest
+from aiohttp import web
+
+import batchgen.run.run
+from batchgen.errors import LedgerError
+from batchgen.events import Reason, Summary
+from batchgen.job import Job, OnAmbiguous, Output, Prompt, RunSettings, TimeoutSettings
+from batchgen.ledger import Ledger, Record
+from batchgen.ledger.writer import Step, Writer
+from batchgen.outcomes import (
+    Accepted,
+    Answered,
+    Completed,
+    FetchOutcome,
+    Interrupted,
+    LookUp,
+    NotSent,
+    Pending,
+    SubmitOutcome,
+    Trouble,
+)
+from batchgen.policy import RETRY_AFTER_CAP, Phase
+from batchgen.run import Run
+from batchgen.sandbox.clips import ClipRequest, render
+from batchgen.session import admit
+from batchgen.task import Status
+from batchgen.transfer import Part, Saved, Transfer, open_transfer
+from tests import virtual_time
+from tests.virtual_time import NightClock
+
+HOUR: Final = 3600.0
+TASKS: Final = 12
+BOTH: Final = (Phase.SUBMIT, Phase.FETCH)
+
+
+@cache
+def clip() -> bytes:
+    return render(ClipRequest("a long night", width=160, height=96))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """What every request of some phases gets between two times of the night.
+
+    Attributes:
+        begin: Seconds after dusk.
+        end: Seconds after dusk.
+        answer: What it gets, given how many got it before.
+        phases: Which requests.
+        after: Seconds it takes to come.
+        taken: Whether a submit is taken all the same.
+    """
+
+    begin: float
+    end: float
+    answer: Callable[[int], Trouble]
+    phases: tuple[Phase, ...] = BOTH
+    after: float = 0.0
+    taken: bool = False
+
+
+class Provider:
+    """A provider through a night. It knows the truth: what it took, what it was asked and when.
+
+    Attributes:
+        taken: Every submit it took, by client request id: the generation's id.
+        bodies: What was wanted, for every submit it took.
+        asked: Times of all requests of a phase, in seconds after dusk.
+        makes: Seconds it takes to make a video; twice that for every second one.
+    """
+
+    base_url = "http://127.0.0.1"
+
+    def __init__(self, clock: NightClock, video_url: str, faults: Collection[Fault]) -> None:
+        self._clock = clock
+        self._video_url = video_url
+        self._faults = faults
+        self._given: Counter[Fault] = Counter()
+        self._born: dict[str, float] = {}
+        self.makes = 200.0
+        self.taken: dict[str, str] = {}
+        self.bodies: Counter[bytes] = Counter()
+        self.asked: dict[Phase, list[float]] = {phase: [] for phase in Phase}
+
+    async def _trouble(self, phase: Phase) -> tuple[Fault, Trouble] | None:
+        now = self._clock.outside()
+        self.asked[phase].append(now)
+        for fault in self._faults:
+            if phase in fault.phases and fault.begin <= now < fault.end:
+                self._given[fault] += 1
+                await self._clock.sleep(fault.after)
+                return fault, fault.answer(self._given[fault] - 1)
+        return None
+
+    async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
+        trouble = await self._trouble(Phase.SUBMIT)
+        if trouble is not None and not trouble[0].taken:
+            return trouble[1]
+        generation_id = f"id:{len(self.taken)}"
+        self.taken[client_request_id] = generation_id
+        self.bodies[body] += 1
+        self._born[generation_id] = self._clock.outside()
+        return trouble[1] if trouble is not None else Accepted(generation_id)
+
+    async def fetch(self, generation_id: str) -> FetchOutcome:
+        trouble = await self._trouble(Phase.FETCH)
+        if trouble is not None:
+            return trouble[1]
+        age = self._clock.outside() - self._born[generation_id]
+        slow = int(generation_id.removeprefix("id:")) % 2
+        if age < self.makes * (1 + slow):
+            return Pending("queued", queued=True)
+        return Completed(self._video_url, 0.06)
+
+    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+        del since
+        if await self._trouble(Phase.FETCH) is not None:
+            return LookUp({}, whole=False)
+        found = {sent: self.taken[sent] for sent in client_request_ids if sent in self.taken}
+        return LookUp(found, whole=True)
+
+    async def price(self) -> float | None:
+        return None
+
+    def asked_during(self, faults: Collection[Fault], phase: Phase) -> int:
+        """Count the requests of a phase that met one of these faults."""
+        return sum(
+            any(phase in each.phases and each.begin <= when < each.end for each in faults)
+            for when in self.asked[phase]
+        )
+
+
+@asynccontextmanager
+async def files(downloads: list[float], statuses: Callable[[], int]) -> AsyncIterator[str]:
+    """Serve a clip over a real socket; note when it was asked for."""
+
+    async def answer(_: web.Request) -> web.Response:
+        downloads.append(anyio.current_time())
+        status = statuses()
+        return web.Response(
+            status=status, body=clip() if status == 200 else b"", content_type="video/mp4"
+        )
+
+    application = web.Application()
+    application.router.add_get("/clip.mp4", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    yield f"http://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
+    await runner.cleanup()
+
+
+@dataclass
+class Morning:
+    """What there is when a night is over.
+
+    Attributes:
+        summaries: How its runs ended.
+        provider: Who knows the truth.
+        records: The ledger's rows.
+        hours: How long it was.
+        downloads: When the file's host was asked, in seconds of the loop.
+    """
+
+    summaries: list[Summary]
+    provider: Provider
+    records: list[Record]
+    hours: float
+    downloads: list[float] = field(default_factory=list)
+
+    @property
+    def summary(self) -> Summary:
+        return self.summaries[-1]
+
+    def all_is_well(self, tasks: int = TASKS) -> None:
+        """Every task has its video and was paid for once."""
+        assert self.summary.counts == {Status.SUCCEEDED: tasks}
+        self.paid_once(tasks)
+
+    def paid_once(self, tasks: int = TASKS) -> None:
+        """No submit was made twice, and no id was lost."""
+        assert max(self.provider.bodies.values(), default=0) <= 1
+        assert len(self.provider.taken) <= tasks
+        known = {record.generation_id for record in self.records}
+        unresolved = sum(record.status == Status.UNRESOLVED for record in self.records)
+        lost = set(self.provider.taken.values()) - known
+        assert len(lost) <= unresolved, "an id is known, or its task says that it may exist"
+
+
+Meanwhile = Callable[[Run, NightClock, Provider], Coroutine[Any, Any, None]]
+
+
+async def one_run(
+    job: Job, provider: Provider, clock: NightClock, meanwhile: Meanwhile | None
+) -> tuple[Summary, list[Record]]:
+    with Ledger.open(job.output.dir) as ledger:
+        admit(job, ledger)
+        ledger.recover()
+        ledger.resume_paid()
+        async with open_transfer(base_url=provider.base_url, seconds=60) as transfer:
+            run = Run(job, ledger, provider, transfer, clock=clock, rng=virtual_time.dice())
+            async with anyio.create_task_group() as group:
+                if meanwhile is not None:
+                    group.start_soon(meanwhile, run, clock, provider)
+                summary = await run.go()
+        return summary, list(ledger.records())
+
+
+def spend(
+    folder: Path,
+    *faults: Fault,
+    tasks: int = TASKS,
+    meanwhile: Meanwhile | None = None,
+    makes: float = 200.0,
+    clock: NightClock | None = None,
+    runs: int = 1,
+    rest: float = 0.0,
+    file_status: Callable[[], int] = lambda: 200,
+    **settings: Any,
+) -> Morning:
+    """Spend a night with these troubles; return what there is in the morning.
+
+    With several `runs` the machine is off for `rest` seconds between them.
+    """
+    settings = {"concurrency": 4, "submits": 2, **settings}
+    prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
+    job = Job("night", prompts, Output(folder / "run"), run=RunSettings(**settings))
+    clock = clock or NightClock()
+
+    async def night() -> Morning:
+        downloads: list[float] = []
+        async with files(downloads, file_status) as url:
+            provider = Provider(clock, url, faults)
+            provider.makes = makes
+            summary, records = await one_run(job, provider, clock, meanwhile)
+            summaries = [summary]
+            for _ in range(runs - 1):
+                clock.suspend(rest, monotonic_counts=False)
+                summary, records = await one_run(job, provider, clock, None)
+                summaries.append(summary)
+            return Morning(summaries, provider, records, clock.outside() / HOUR, downloads)
+
+    return virtual_time.run(night)
+
+
+@pytest.fixture(autouse=True)
+def _a_calm_watcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice a second is for people who watch: nobody does, and a night has 57,600 of these."""
+    monkeypatch.setattr(batchgen.run.run, "TELL_SECONDS", 30.0)
+
+
+def midway(answer: Callable[[int], Trouble], hours: float, **more: Any) -> tuple[Fault, Fault]:
+    """Return a fault that begins when slots are free for submits and others wait for their video.
+
+    The first videos are done after 200 s: from then on the next submits meet the fault, and the
+    polls of the slower videos do soon after.
+    """
+    submits = Fault(
+        begin=190, end=190 + hours * HOUR, answer=answer, phases=(Phase.SUBMIT,), **more
+    )
+    return submits, replace(submits, begin=250, phases=(Phase.FETCH,))
+
+
+def no_route(_: int) -> Trouble:
+    return NotSent("Cannot connect to host: no route")
+
+
+def no_dns(_: int) -> Trouble:
+    return NotSent("Cannot connect to host: Name or service not known")
+
+
+def bad_certificate(_: int) -> Trouble:
+    return NotSent("certificate has expired", certificate=True)
+
+
+def status(number: int, message: str = "") -> Callable[[int], Trouble]:
+    return lambda _: Answered(number, message)
+
+
+def no_answer(_: int) -> Trouble:
+    return Interrupted("no answer in time")
+
+
+# Outages.
+
+BREAKER_SEES_NO_SLOW_FAILURES: Final = pytest.mark.xfail(
+    reason="failures that take a minute each never are ten in thirty seconds: "
+    "the breaker stays closed, and the whole batch ends in doubt"
+)
+PROBES_AN_HOUR: Final = 120
+"""A host that is out is tried every 30 s."""
+
+
+def test_eight_hours_without_a_network_fail_nothing_and_cost_a_probe_now_and_then(
+    tmp_path: Path,
+) -> None:
+    faults = midway(no_route, 8)
+    morning = spend(tmp_path, *faults)
+    morning.all_is_well()
+    assert 8 < morning.hours < 9
+    for phase in BOTH:
+        assert 800 < morning.provider.asked_during(faults, phase) <= 8 * PROBES_AN_HOUR + 10
+
+
+def test_a_run_that_begins_without_a_network_waits_for_it(tmp_path: Path) -> None:
+    fault = Fault(begin=0, end=8 * HOUR, answer=no_dns)
+    morning = spend(tmp_path, fault)
+    morning.all_is_well()
+    assert morning.provider.asked_during([fault], Phase.SUBMIT) <= 8 * PROBES_AN_HOUR + 10
+
+
+@pytest.mark.parametrize("answer", [status(503), status(429)], ids=["503", "429"])
+def test_eight_hours_of_a_busy_provider_fail_nothing_and_are_no_storm(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    faults = midway(answer, 8)
+    morning = spend(tmp_path, *faults)
+    morning.all_is_well()
+    assert 8 < morning.hours < 9
+    # Those that stand in line behind a pause go together when it is over.
+    for phase in BOTH:
+        assert 100 < morning.provider.asked_during(faults, phase) <= 2 * 8 * PROBES_AN_HOUR
+
+
+@pytest.mark.parametrize(
+    "answer", [status(500), status(502), status(504), no_answer], ids=["500", "502", "504", "mute"]
+)
+def test_eight_hours_of_broken_polls_fail_nothing(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    after = 30.0 if answer is no_answer else 0.0
+    _, fault = midway(answer, 8, after=after)
+    morning = spend(tmp_path, fault)
+    morning.all_is_well()
+    # One a minute for each of the four in flight, where the breaker does not do better.
+    assert morning.provider.asked_during([fault], Phase.FETCH) <= 8 * 4 * 60
+
+
+@pytest.mark.parametrize("answer", [status(502), no_answer], ids=["502", "mute"])
+def test_submits_whose_answers_are_lost_for_hours_are_found_again_and_none_is_made_twice(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    faults = midway(answer, 8, after=100.0, taken=True)
+    morning = spend(tmp_path, *faults, tasks=60, runs=2, rest=8 * HOUR)
+    morning.all_is_well(60)
+
+
+@pytest.mark.parametrize(
+    "after",
+    [
+        0.0,
+        pytest.param(60.0, marks=BREAKER_SEES_NO_SLOW_FAILURES),
+        pytest.param(120.0, marks=BREAKER_SEES_NO_SLOW_FAILURES),
+    ],
+)
+def test_submits_that_were_lost_themselves_stay_held_and_are_few(
+    tmp_path: Path, after: float
+) -> None:
+    fault, _ = midway(status(502), 8, after=after)
+    morning = spend(tmp_path, fault, tasks=120)
+    held = morning.summary.counts[Status.UNRESOLVED]
+    assert morning.summary.counts == {Status.SUCCEEDED: 120 - held, Status.UNRESOLVED: held}
+    assert held == morning.provider.asked_during([fault], Phase.SUBMIT) < 60
+    morning.paid_once(120)
+
+
+def test_with_resubmit_even_these_are_made_each_on_record(tmp_path: Path) -> None:
+    fault, _ = midway(status(502), 2)
+    morning = spend(tmp_path, fault, on_ambiguous=OnAmbiguous.RESUBMIT)
+    assert set(morning.summary.counts) <= {Status.SUCCEEDED, Status.UNRESOLVED}
+    assert max(record.attempts for record in morning.records) <= 3
+    morning.paid_once()
+
+
+def test_after_too_many_silent_hours_a_run_gives_up_and_the_next_one_does_the_rest(
+    tmp_path: Path,
+) -> None:
+    morning = spend(tmp_path, *midway(no_route, 4), give_up_after=3 * HOUR, runs=2, rest=HOUR)
+    first, _ = morning.summaries
+    assert first.reason is Reason.GAVE_UP
+    assert first.counts[Status.SUCCEEDED] >= 2
+    assert not {Status.FAILED, Status.TIMED_OUT} & first.counts.keys()
+    morning.all_is_well()
+
+
+def test_two_hours_of_a_broken_file_host_fail_nothing(tmp_path: Path) -> None:
+    clock = NightClock()
+
+    def broken() -> int:
+        return 502 if 100 < clock.outside() < 2 * HOUR else 200
+
+    morning = spend(tmp_path, clock=clock, file_status=broken)
+    morning.all_is_well()
+    # One in half a minute on average for each, where no breaker does better.
+    assert len([when for when in morning.downloads if when < 2 * HOUR]) <= 2 * HOUR / 25 * TASKS
+
+
+# Long waits.
+
+
+def test_a_day_in_the_queue_is_waited_for_where_the_job_allows_it(tmp_path: Path) -> None:
+    patient = TimeoutSettings(generation=48 * HOUR)
+    morning = spend(tmp_path, tasks=4, makes=12 * HOUR, timeout=patient)
+    morning.all_is_well(4)
+    assert 24 <= morning.hours < 24.1
+    # Two were asked about for half a day, two for a whole one.
+    assert len(morning.provider.asked[Phase.FETCH]) < 2 * 36 * HOUR / 25
+
+
+def test_a_day_in_the_queue_past_the_timeout_is_taken_up_by_the_next_run(tmp_path: Path) -> None:
+    morning = spend(tmp_path, tasks=4, makes=12 * HOUR, runs=2, rest=24 * HOUR)
+    first, _ = morning.summaries
+    assert first.counts == {Status.TIMED_OUT: 4}
+    assert HOUR / 2 <= first.seconds < 0.6 * HOUR
+    morning.all_is_well(4)
+
+
+# The machine and its clocks.
+
+
+@pytest.mark.parametrize("monotonic_counts", [True, False])
+@pytest.mark.parametrize("at", [0.5, 100.0, 203.0])
+def test_a_machine_that_sleeps_for_eight_hours_in_mid_run_goes_on_as_if_nothing_was(
+    tmp_path: Path, at: float, *, monotonic_counts: bool
+) -> None:
+    async def sleep(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(at)
+        clock.suspend(8 * HOUR, monotonic_counts=monotonic_counts)
+
+    # As a laptop wakes: the network comes a minute later.
+    dawn = Fault(begin=at + 8 * HOUR, end=at + 8 * HOUR + 60, answer=no_dns)
+    morning = spend(tmp_path, dawn, meanwhile=sleep)
+    morning.all_is_well()
+    assert 8 < morning.hours < 8.5
+
+
+@pytest.mark.parametrize("days", [-1.0, 1.0])
+def test_a_clock_on_the_wall_that_jumps_a_day_times_nothing_out(
+    tmp_path: Path, days: float
+) -> None:
+    async def jump(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(100)
+        clock.wall_error = days * 24 * HOUR
+
+    morning = spend(tmp_path, meanwhile=jump)
+    morning.all_is_well()
+    assert morning.hours < 0.4
+
+
+@pytest.mark.parametrize(
+    ("dusk", "hours"),
+    [("2027-03-27T23:00", 7.5), ("2027-10-30T23:00", 9.5), ("2027-06-01T23:00", 8.5)],
+    ids=["spring", "autumn", "summer"],
+)
+def test_stop_at_is_the_clock_on_the_wall_also_in_the_nights_it_is_put_on_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dusk: str, hours: float
+) -> None:
+    monkeypatch.setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3")
+    time.tzset()
+    try:
+        began = datetime.fromisoformat(dusk).timestamp()
+        clock = NightClock(began)
+        morning = spend(
+            tmp_path, tasks=1000, clock=clock, stop_at=(7, 30), concurrency=1, makes=HOUR / 5
+        )
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert morning.summary.reason is Reason.DEADLINE
+    # What is in flight is finished.
+    assert hours <= morning.hours < hours + 0.5
+    assert set(morning.summary.counts) == {Status.SUCCEEDED, Status.PENDING}
+    morning.paid_once(1000)
+
+
+# A provider that says no.
+
+
+@pytest.mark.parametrize("asked", [5.0, 60.0, 1e9], ids=["5 s", "60 s", "for ever"])
+def test_an_hour_of_retry_after_is_honoured(tmp_path: Path, asked: float) -> None:
+    faults = midway(lambda _: Answered(429, "slow", asked), 1)
+    morning = spend(tmp_path, *faults)
+    morning.all_is_well()
+    waited = min(asked, RETRY_AFTER_CAP)
+    openings = HOUR / waited + 1
+    # As many go at once as may: two submits, and the polls of the four in flight.
+    assert morning.provider.asked_during(faults, Phase.SUBMIT) <= 2 * openings
+    assert morning.provider.asked_during(faults, Phase.FETCH) <= 4 * openings
+
+
+def test_a_key_that_is_revoked_for_five_hours_fails_nothing_and_is_tried_every_three_minutes(
+    tmp_path: Path,
+) -> None:
+    faults = midway(status(401, "invalid API key"), 5)
+    morning = spend(tmp_path, *faults)
+    morning.all_is_well()
+    for phase in BOTH:
+        assert 90 <= morning.provider.asked_during(faults, phase) <= 5 * 20 + 10
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [status(402), status(403, "out of credits"), status(400, "Insufficient balance")],
+    ids=["402", "403", "400"],
+)
+def test_an_empty_account_waits_to_be_filled_while_what_is_paid_for_is_finished(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    fault, _ = midway(answer, 5)
+    finished: list[int] = []
+
+    async def look(run: Run, clock: NightClock, provider: Provider) -> None:
+        await clock.sleep(HOUR)
+        finished.append(len(provider.taken))
+        assert not run.parked
+
+    morning = spend(tmp_path, fault, meanwhile=look)
+    morning.all_is_well()
+    assert finished == [len([0 for when in morning.downloads if when < HOUR])]
+    assert 90 <= morning.provider.asked_during([fault], Phase.SUBMIT) <= 5 * 20 + 10
+
+
+def test_a_certificate_that_is_bad_for_three_hours_fails_nothing(tmp_path: Path) -> None:
+    faults = midway(bad_certificate, 3)
+    morning = spend(tmp_path, *faults)
+    morning.all_is_well()
+    for phase in BOTH:
+        assert 50 <= morning.provider.asked_during(faults, phase) <= 3 * 20 + 10
+
+
+# This machine's disk.
+
+
+@pytest.mark.parametrize("begin", [0.5, 100.0, 203.0, 206.0])
+def test_a_disk_that_is_full_for_three_hours_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, begin: float
+) -> None:
+    clock = NightClock()
+    record, fetch = Writer.record, Transfer.fetch
+
+    def full() -> bool:
+        return begin <= clock.outside() < begin + 3 * HOUR
+
+    async def record_if_there_is_room(writer: Writer, step: Step[Any]) -> Any:
+        if full():
+            error = LedgerError("the ledger could not be written: database or disk is full")
+            error.full = True
+            raise error
+        return await record(writer, step)
+
+    async def fetch_if_there_is_room(transfer: Transfer, url: str, part: Part) -> Saved | Trouble:
+        if full():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return await fetch(transfer, url, part)
+
+    monkeypatch.setattr(Writer, "record", record_if_there_is_room)
+    monkeypatch.setattr(Transfer, "fetch", fetch_if_there_is_room)
+    morning = spend(tmp_path, clock=clock)
+    morning.all_is_well()
+    assert 3 < morning.hours < 4
+
+
+# All of it.
+
+
+def test_the_worst_of_nights_ends_well(tmp_path: Path) -> None:
+    troubles = (
+        Fault(begin=100.0, end=500.0, answer=no_dns),
+        Fault(begin=600.0, end=2 * HOUR, answer=lambda _: Answered(429, "slow", 30.0)),
+        Fault(begin=2 * HOUR, end=3 * HOUR, answer=status(502), phases=(Phase.FETCH,)),
+        Fault(begin=3 * HOUR, end=5 * HOUR, answer=status(401)),
+        Fault(begin=5 * HOUR, end=6 * HOUR, answer=no_answer, after=60.0, taken=True),
+        Fault(begin=6 * HOUR, end=7 * HOUR, answer=status(402), phases=(Phase.SUBMIT,)),
+        Fault(begin=7 * HOUR, end=8 * HOUR, answer=bad_certificate),
+    )
+    spend(tmp_path, *troubles, tasks=100).all_is_well(100)
+
+
+def test_a_night_is_the_same_each_time_it_is_spent(tmp_path: Path) -> None:
+    one, other = (spend(tmp_path / name, *midway(no_route, 1)) for name in ("one", "other"))
+    assert one.provider.asked == other.provider.asked
+    assert one.hours == other.hours
