@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import rich_click as click
 
 if TYPE_CHECKING:
-    from batchgen.sandbox import SandboxSettings
+    from batchgen.sandbox import FaultPlan, SandboxSettings
 
 
 @click.command
@@ -24,6 +24,12 @@ if TYPE_CHECKING:
     type=click.Path(dir_okay=False, path_type=Path),
     help="File that keeps the account, so that a restart knows every generation.",
 )
+@click.option(
+    "--faults",
+    metavar="PLAN",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Fault plan, YAML or JSON: rehearse a bad night (docs/faults.md).",
+)
 def serve(
     *,
     host: str,
@@ -36,6 +42,7 @@ def serve(
     rate_limit: str | None,
     balance: float,
     state: Path | None,
+    faults: Path | None,
 ) -> None:
     """Serve the sandbox: the same API on this machine, with real clips.
 
@@ -46,8 +53,9 @@ def serve(
 
     from batchgen.errors import UsageError
     from batchgen.jobfile import values
-    from batchgen.sandbox import SandboxSettings
+    from batchgen.sandbox import SandboxSettings, load_plan
 
+    plan = None if faults is None else load_plan(faults)
     try:
         settings = SandboxSettings(
             host=host,
@@ -63,10 +71,10 @@ def serve(
         )
     except ValueError as error:
         raise UsageError(str(error)) from None
-    anyio.run(_serve, settings)
+    anyio.run(_serve, settings, plan)
 
 
-async def _serve(settings: "SandboxSettings") -> None:
+async def _serve(settings: "SandboxSettings", plan: "FaultPlan | None") -> None:
     import signal
 
     import anyio
@@ -75,7 +83,7 @@ async def _serve(settings: "SandboxSettings") -> None:
     from batchgen.sandbox import running
 
     try:
-        async with running(settings) as sandbox:
+        async with running(settings, faults=plan) as sandbox:
             click.echo(f"sandbox at {sandbox.url} (Ctrl-C ends it)")
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:

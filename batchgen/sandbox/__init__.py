@@ -3,8 +3,10 @@
 Imports aiohttp's server; a command that needs no sandbox should not import this package.
 """
 
+from batchgen.sandbox.faults import FaultPlan
 from batchgen.sandbox.generations import FAIL_WORD, Account, SandboxSettings
 from batchgen.sandbox.journal import JournalError
+from batchgen.sandbox.planfile import load_plan
 from batchgen.sandbox.server import Render, Sandbox, running
 from batchgen.sandbox.wire import Clock
 
@@ -12,9 +14,11 @@ __all__ = [
     "FAIL_WORD",
     "Account",
     "Clock",
+    "FaultPlan",
     "JournalError",
     "Render",
     "Sandbox",
     "SandboxSettings",
+    "load_plan",
     "running",
 ]
