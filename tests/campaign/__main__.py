@@ -26,11 +26,12 @@ def heading(settings: NightSettings, report: NightReport) -> str:
     """Say what kind of night it was."""
     kills = ", ".join(f"{count} at {moment}" for moment, count in report.kills.items())
     phases = ", ".join(f"{name} {seconds:.0f} s" for name, seconds in report.phases.items())
+    faults = ", ".join(f"{count} {name}" for name, count in report.faults.most_common())
     return (
         f"seed {settings.seed}: {settings.tasks} tasks, {sum(report.kills.values())} kills"
         f" ({kills}), {report.runs} runs that ended by themselves,"
         f" {report.seconds:.0f} s ({phases})"
-        f"\nfaults done: {report.faults or 'none'}"
+        f"\n{sum(report.faults.values())} faults: {faults or 'none'}"
     )
 
 

@@ -26,6 +26,7 @@ _ANY: Final[Sequence[tuple[float, Rule]]] = (
     (0.2, {"do": "deep"}),
     (0.5, {"do": "nan"}),
     (1, {"do": "gzip"}),
+    (0.05, {"do": "bomb"}),
 )
 _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
     (4, {"do": "lose_answer"}),
@@ -42,9 +43,13 @@ _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
     (0.5, {"do": "cut_body", "keep_id_header": True}),
     (0.5, {"do": "cut_body", "keep_id_header": False}),
     *(
-        (0.3, {"do": "odd_id", "style": style})
+        # Some of these no client can use: a second submit of the same task is spared.
+        (0.3, {"do": "odd_id", "style": style, "each": 1})
         for style in ("slash", "percent", "query", "long", "control")
     ),
+    (0.5, {"do": "fail"}),
+    (0.5, {"do": "fail", "code": "moderation"}),
+    (0.02, {"do": "stuck"}),
 )
 _FETCH: Final[Sequence[tuple[float, Rule]]] = (
     *((1, {"do": "status", "status": status}) for status in (408, 425, 500, 502, 504, 522)),
@@ -56,8 +61,6 @@ _FETCH: Final[Sequence[tuple[float, Rule]]] = (
         (0.7, {"do": "no_video", "style": style})
         for style in ("none", "null", "empty_list", "relative", "data")
     ),
-    (0.02, {"do": "stuck"}),
-    (0.1, {"do": "fail"}),
 )
 _DOWNLOAD: Final[Sequence[tuple[float, Rule]]] = (
     *(
@@ -68,7 +71,6 @@ _DOWNLOAD: Final[Sequence[tuple[float, Rule]]] = (
         (0.5, {"do": "wrong_body", "style": style})
         for style in ("html", "xml", "empty", "one_byte")
     ),
-    (0.5, {"do": "bomb"}),
     *((1, {"do": "expired", "status": status}) for status in (403, 404, 410)),
     *((0.05, {"do": "status", "status": status}) for status in (413, 431)),
     (1, {"do": "ignore_range"}),

@@ -170,6 +170,13 @@ def judge_vitals(findings: Findings, lags: list[float], peak_kib: int) -> None:
     )
 
 
+def leaks(account: Row) -> list[str]:
+    """Find what the client carried to places that must not have it."""
+    seen = {"authorization", "cookie"} & set(account["download_headers"])
+    wrong = [f"the file host was sent {name}" for name in seen]
+    return wrong + [f"a redirect was followed: {request}" for request in account["trapped"]]
+
+
 def file_name(task: Row) -> str:
     """Return where a task's video lies, from its row in the ledger."""
     return f"videos/{task['stem']}.mp4"

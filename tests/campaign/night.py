@@ -5,9 +5,10 @@ import random
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -38,7 +39,7 @@ class NightReport:
         kills: SIGKILLs that met a process, by the moment that was aimed at.
         runs: Runs that ended by themselves.
         seconds: How long it took.
-        faults: Faults the server did, by kind of request and name.
+        faults: Faults the server did, by name.
         phases: Seconds spent, by what for.
     """
 
@@ -46,8 +47,8 @@ class NightReport:
     kills: dict[str, int]
     runs: int
     seconds: float
-    faults: dict[str, int] = field(default_factory=dict)
-    phases: dict[str, float] = field(default_factory=dict)
+    faults: Counter[str]
+    phases: dict[str, float]
 
 
 class Night:
@@ -231,6 +232,7 @@ class Night:
             *evidence.files_under(self._directory.path),
             *evidence.files_under(self._processes.screens),
         ]
+        self.findings.hold("I7", invariants.leaks(account), 1)
         self.findings.hold(
             "I7",
             [
@@ -265,6 +267,9 @@ def _free_again(row: evidence.Row) -> bool:
     return row["status"] == "timed_out" or row["error_code"] in _FETCHED_AGAIN
 
 
-def _faults_of(account: evidence.Row) -> dict[str, int]:
-    faults = account.get("faults") or {}
-    return {str(name): int(count) for name, count in faults.items()} if faults else {}
+def _faults_of(account: evidence.Row) -> Counter[str]:
+    """Count what the server did, by the fault's name."""
+    done: Counter[str] = Counter()
+    for rule in account["faults"]:
+        done[rule["do"]] += rule["times"]
+    return done

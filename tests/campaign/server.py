@@ -11,12 +11,13 @@ import uuid
 from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import anyio
 
 from batchgen.sandbox import SandboxSettings, running
 from batchgen.sandbox.clips import ClipRequest, render
+from batchgen.sandbox.faults import FaultPlan
 from tests.campaign.hurry import HurriedClock
 
 QUEUE_SECONDS: Final = 0.1
@@ -60,12 +61,8 @@ async def serve(options: argparse.Namespace) -> None:
         generate_s=GENERATE_SECONDS * clock.rate,
         balance_usd=1e6,
     )
-    more: dict[str, Any] = {}
-    if options.faults is not None:
-        from batchgen.sandbox.faults import load_plan
-
-        more["faults"] = load_plan(options.faults)
-    async with running(settings, clock=clock, render=marked_clips(), **more) as sandbox:
+    plan = FaultPlan.model_validate_json(options.faults.read_text()) if options.faults else None
+    async with running(settings, faults=plan, clock=clock, render=marked_clips()) as sandbox:
         print(sandbox.url, flush=True)
         with anyio.open_signal_receiver(signal.SIGTERM) as signals:
             async for _ in signals:
