@@ -1,5 +1,6 @@
 """How each fault of a plan is done to a request, down to the bytes of the connection."""
 
+import asyncio
 import gzip
 import json
 import os
@@ -226,7 +227,7 @@ async def _connection(
             response = await handler(request)
             if (transport := request.transport) is not None:
                 # Not said in the answer: the client finds out at its next request.
-                request.loop.call_later(_CLOSE_AFTER_S, transport.close)
+                asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, transport.close)
             return response
         case faults.Reset(when="before"):
             return _unanswered(request, reset=True)
