@@ -228,8 +228,9 @@ async def test_a_submit_is_met_by_its_fault_and_is_in_the_account_if_and_only_if
         seen = await server.submit("fox")
         assert check(seen), seen
         assert server.taken == taken
-        while not (posts := (await server.ledger())["posts"]):
-            await anyio.sleep(0.01)  # a hanging one ends when its server sees that we have gone
+        # A hanging one ends when its server sees that we have gone.
+        while not (posts := (await server.ledger())["posts"]):  # noqa: ASYNC110
+            await anyio.sleep(0.01)
         (post,) = posts
         assert post["client_request_id"] == "fox"
         assert (post["generation_id"] is not None) == bool(taken)
