@@ -65,10 +65,15 @@ async def _fetch(means: Means, url: str, part: Part) -> Saved | Trouble:
 async def adopt_file(means: Means, record: Record) -> bool:
     """Take a file that got its name just before a crash, if it is the one that was recorded."""
     path = means.ledger.directory.path / record.file_name
-    found = await anyio.to_thread.run_sync(hash_file, path)
-    if found is None or found != record.sha256:
+    try:
+        found = await anyio.to_thread.run_sync(hash_file, path)
+        if found is None or found != record.sha256:
+            return False
+        info = await anyio.to_thread.run_sync(inspect, path)
+    except OSError as error:
+        means.tally.say_sometimes(f"cannot read {path}: {error.strerror}; fetching it again")
         return False
-    await _succeed(means, record, None, await anyio.to_thread.run_sync(inspect, path))
+    await _succeed(means, record, None, info)
     return True
 
 

@@ -43,7 +43,7 @@ def read(directory: Path) -> Books:
     tasks: dict[str, Mapping[str, Any]] = {}
     submits: dict[str, Mapping[str, Any]] = {}
     # SQLite recovers what it opens, and the next run must find things as the kill left them.
-    with tempfile.TemporaryDirectory(dir=directory.parent) as folder:
+    with tempfile.TemporaryDirectory() as folder:
         for file in state.glob("ledger.sqlite*"):
             shutil.copy(file, folder)
         with closing(sqlite3.connect(Path(folder) / "ledger.sqlite")) as db:

@@ -3,6 +3,7 @@
 import faulthandler
 import json
 import os
+import resource
 import time
 import traceback
 from dataclasses import dataclass
@@ -33,6 +34,8 @@ class Order:
         plan: What is to happen to it.
         tasks: How many tasks the job has.
         factor: How many seconds of the run pass in one.
+        more_files: How many files it may open at once; 0 for as many as the machine allows.
+        log: A file to which its notices are appended as they come.
     """
 
     directory: Path
@@ -40,6 +43,8 @@ class Order:
     plan: Plan = UNHARMED
     tasks: int = 20
     factor: float = 50.0
+    more_files: int = 0
+    log: Path | None = None
 
 
 class FastClock:
@@ -77,6 +82,10 @@ def job(order: Order) -> Job:
 def carry_out(order: Order, pipe: int) -> None:
     """Run the job; write to the pipe how that ended, a JSON object a line."""
     faulthandler.dump_traceback_later(HANGS, exit=True)
+    if order.more_files:
+        highest = max(int(path.name) for path in Path("/proc/self/fd").iterdir())
+        most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+        resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 1 + order.more_files, most))
     said: list[str] = []
 
     def tell(**words: Any) -> None:
@@ -88,6 +97,9 @@ def carry_out(order: Order, pipe: int) -> None:
     def observe(event: Event) -> None:
         if isinstance(event, Notice):
             said.append(event.message)
+            if order.log is not None:
+                with order.log.open("a", encoding="utf-8") as log:
+                    log.write(f"{event.message}\n")
 
     async def go() -> dict[str, int]:
         made = job(order)

@@ -22,8 +22,19 @@ from batchgen import departure
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
 from batchgen.providers import Provider
 
-Harm = Literal["none", "kill", "ENOSPC", "EIO", "short"]
-FALLIBLE: Final = ("commit", "open", "write", "fsync", "replace", "truncate", "pwrite", "unlink")
+Harm = Literal["none", "kill", "ENOSPC", "EIO", "EMFILE", "short"]
+READ: Final = "read"
+FALLIBLE: Final = (
+    "commit",
+    "open",
+    READ,
+    "write",
+    "fsync",
+    "replace",
+    "truncate",
+    "pwrite",
+    "unlink",
+)
 """Kinds of points at which a disk can say no; the others are moments at which a run can die."""
 WRITES: Final = ("write", "pwrite")
 
@@ -50,7 +61,8 @@ class Plan:
             return False
         match self.harm:
             case "none" | "kill":
-                return True
+                # To be killed in reading is to be killed before the next step.
+                return not name.startswith(READ)
             case "short":
                 return name.split(maxsplit=1)[0] in WRITES
             case _:
@@ -102,7 +114,7 @@ class Points:
                         torn()
                     self._last_words(name)
                     os.kill(os.getpid(), signal.SIGKILL)
-                case "ENOSPC" | "EIO":
+                case "ENOSPC" | "EIO" | "EMFILE":
                     number = getattr(errno, plan.harm)
                     raise OSError(number, os.strerror(number))
                 case _:
@@ -161,7 +173,7 @@ def install(points: Points) -> None:
 
 def _install_files(points: Points) -> None:
     fsync, pwrite, replace, unlink = os.fsync, os.pwrite, os.replace, os.unlink
-    sync_open = vars(aiofiles.threadpool)["sync_open"]
+    sync_open, io_open = vars(aiofiles.threadpool)["sync_open"], io.open
 
     def pointed_fsync(descriptor: Any) -> None:
         path = Path(f"/proc/self/fd/{descriptor}").readlink()
@@ -184,6 +196,11 @@ def _install_files(points: Points) -> None:
             points.reach("unlink")
         unlink(path, **others)
 
+    def pointed_io_open(file: Any, mode: str = "r", *others: Any, **more: Any) -> Any:
+        if mode == "rb":
+            points.reach(f"{READ} {Path(file).parent.name}")
+        return io_open(file, mode, *others, **more)
+
     class PointedFile(io.FileIO):
         def write(self, data: Any) -> int:
             half = memoryview(data)[: max(1, len(data) // 2)]
@@ -204,6 +221,7 @@ def _install_files(points: Points) -> None:
         fsync=pointed_fsync, pwrite=pointed_pwrite, replace=pointed_replace, unlink=pointed_unlink
     )
     vars(aiofiles.threadpool).update(sync_open=pointed_open)
+    vars(io).update(open=pointed_io_open)  # what pathlib opens
 
 
 def _connection(points: Points) -> type[sqlite3.Connection]:

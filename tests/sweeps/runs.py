@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import IO, Final
+from typing import IO, Any, Final
 
 import aiohttp
 import anyio
@@ -52,9 +52,14 @@ class End:
 
 
 class Runs:
-    """Does one run after another, each in a process of its own. Made by `forking`."""
+    """Does one run after another, each in a process of its own. Made by `forking`.
 
-    def __init__(self, orders: IO[str], ends: IO[str]) -> None:
+    Attributes:
+        root: The file system as these processes see it.
+    """
+
+    def __init__(self, orders: IO[str], ends: IO[str], process: int) -> None:
+        self.root = Path(f"/proc/{process}/root")
         self._orders = orders
         self._ends = ends
 
@@ -63,19 +68,27 @@ class Runs:
         return await anyio.to_thread.run_sync(self._run, order)
 
     def _run(self, order: Order) -> End:
-        words = asdict(order) | {"directory": str(order.directory), "only": order.plan.only}
-        self._orders.write(json.dumps(words) + "\n")
+        self._orders.write(json.dumps(asdict(order), default=str) + "\n")
         self._orders.flush()
         answer = self._ends.readline()
         assert answer, "the process that forks runs has died"
-        return End(**json.loads(answer))
+        words = json.loads(answer)
+        return End(**{name: _frozen(word) for name, word in words.items()})
+
+
+def _frozen(word: Any) -> Any:
+    return tuple(word) if isinstance(word, list) else word
 
 
 @contextmanager
-def forking() -> Iterator[Runs]:
-    """Start the process that forks runs, and end it."""
+def forking(*wrapper: str) -> Iterator[Runs]:
+    """Start the process that forks runs, and end it.
+
+    Args:
+        wrapper: A command that starts the one behind it, and its arguments.
+    """
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.sweeps.zygote"],
+        [*wrapper, sys.executable, "-m", "tests.sweeps.zygote"],
         cwd=REPO,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -83,7 +96,7 @@ def forking() -> Iterator[Runs]:
     ) as process:
         assert process.stdin is not None
         assert process.stdout is not None
-        yield Runs(process.stdin, process.stdout)
+        yield Runs(process.stdin, process.stdout, process.pid)
         process.stdin.close()
 
 

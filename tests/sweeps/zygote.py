@@ -27,10 +27,11 @@ def main() -> None:
     gc.freeze()
     for line in sys.stdin:
         order = json.loads(line)
-        plan = Plan(**{**order.pop("plan"), "only": tuple(order["only"])})
-        del order["only"]
-        order["directory"] = Path(order["directory"])
-        print(json.dumps(_forked(Order(plan=plan, **order))), flush=True)
+        plan = order.pop("plan")
+        plan["only"] = tuple(plan["only"])
+        for name in ("directory", "log"):
+            order[name] = order[name] and Path(order[name])
+        print(json.dumps(_forked(Order(plan=Plan(**plan), **order))), flush=True)
 
 
 def _forked(order: Order) -> dict[str, Any]:
