@@ -15,7 +15,8 @@ def retry_after(text: str | None, now: datetime | None = None) -> float | None:
     """Read Retry-After, seconds or an HTTP date, into seconds from now (RFC 9110, 10.2.3)."""
     if text is None:
         return None
-    if _SECONDS.match(text.strip()):
+    text = text.strip()
+    if _SECONDS.match(text):
         return float(text)
     try:
         when = parsedate_to_datetime(text)

@@ -67,11 +67,11 @@ def stem(template: str, task: Task, job: str) -> str:
 def safe(name: str) -> str:
     """Turn any text into one path segment that Linux, macOS and Windows take, or into nothing."""
     normal = unicodedata.normalize("NFC", name)
-    kept = _replaced(normal, "._-+=@ ", "-").strip(" .-")
+    kept = _cut(_replaced(normal, "._-+=@ ", "-").strip(" .-"), STEM_BYTES).strip(" .-")
     # Windows looks at what stands before the first dot, so the mark goes in front.
     if kept.split(".")[0].strip().lower() in _RESERVED:
-        kept = f"_{kept}"
-    return _cut(kept, STEM_BYTES).strip(" .-")
+        kept = _cut(f"_{kept}", STEM_BYTES).strip(" .-")
+    return kept
 
 
 def _replaced(text: str, allowed: str, instead: str) -> str:

@@ -14,6 +14,8 @@ NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)
 @given(st.integers(0, 10**12 - 1))
 def test_retry_after_in_seconds_is_taken_as_it_stands(seconds: int) -> None:
     assert retry_after(f" {seconds} ") == float(seconds)
+    # Python strips this one from texts, but not before it reads a number.
+    assert retry_after(f"\x1e{seconds}") == float(seconds)
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,8 @@ def test_a_slug_is_cut_between_characters() -> None:
         ("CON.txt", "_CON.txt"),
         ("console", "console"),
         ("lpt1 .x", "_lpt1 .x"),
+        pytest.param("con" + " -" * 80 + "x", "_con", id="reserved once it is cut"),
+        pytest.param("con." + "x" * 200, "_con." + "x" * 145, id="reserved and cut"),
         ("a/b\\c", "a-b-c"),
         ("..", ""),
         ("cfg 7.5 @ 30", "cfg 7.5 @ 30"),

@@ -66,7 +66,14 @@ class Rescue:
 def _entries(content: bytes) -> Iterator[tuple[str, str]]:
     for line in content.splitlines():
         try:
-            task_id, generation_id = json.loads(line)
-        except ValueError:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
             continue  # torn by the crash it was written in
-        yield str(task_id), str(generation_id)
+        match entry:
+            # Half a surrogate pair is no text that the ledger could take.
+            case [str(task_id), str(generation_id)] if _is_text(task_id + generation_id):
+                yield task_id, generation_id
+
+
+def _is_text(value: str) -> bool:
+    return value.encode("utf-8", "replace").decode("utf-8") == value
