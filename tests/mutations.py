@@ -83,16 +83,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "an id that another task has is refused",
-        "batchgen/ledger/ledger.py",
-        (
-            (
-                (
-                    "            if moves.held_by_another(db, task_id, generation_id):\n"
-                    "                return False\n"
-                ),
-                "",
-            ),
-        ),
+        "batchgen/ledger/moves.py",
+        (("if db.execute(sql, (generation_id, task_id)).fetchone():", "if False:"),),
         "tests/test_run.py tests/test_ledger.py",
     ),
     Mutation(

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from typing import Final
 
-from batchgen.ledger.moves import held_by_another, move, settle_submit
+from batchgen.ledger.moves import move, settle_submit
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.task import Cause, Status
 
@@ -55,27 +55,6 @@ def retry(db: sqlite3.Connection, codes: Sequence[str]) -> list[str]:
     db.execute(sql, tuple(codes))
     waiting = "SELECT task_id FROM tasks WHERE status = 'pending' AND attempts AND NOT gone"
     return [row[0] for row in db.execute(waiting)]
-
-
-def adopt(db: sqlite3.Connection, task_id: str, generation_id: str, at: float) -> bool:
-    """Give a submit in doubt the id that a person found for it.
-
-    Returns:
-        False where another task has this id: then nothing was changed.
-    """
-    if held_by_another(db, task_id, generation_id):
-        return False
-    settle_submit(db, task_id, "accepted", at, generation_id=generation_id, detail="by hand")
-    move(
-        db,
-        task_id,
-        Status.IN_FLIGHT,
-        generation_id=generation_id,
-        error_code=None,
-        error_message=None,
-        cause=None,
-    )
-    return True
 
 
 def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:

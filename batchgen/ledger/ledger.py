@@ -193,7 +193,9 @@ class Ledger:
         Raises:
             LedgerError: The task is unknown, or its submit is not in doubt.
         """
-        return self._writer.ask(lambda db: between.adopt(db, task_id, generation_id, at))
+        return self._writer.ask(
+            lambda db: moves.take_id(db, task_id, generation_id, at, detail="by hand")
+        )
 
     def submit_again(self, task_ids: Sequence[str], *, at: float) -> None:
         """Decide, on record, that tasks in doubt are submitted a second time: all or none of them.
@@ -390,19 +392,7 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> bool:
-            if moves.held_by_another(db, task_id, generation_id):
-                return False
-            moves.move(
-                db,
-                task_id,
-                Status.IN_FLIGHT,
-                generation_id=generation_id,
-                error_code=None,
-                error_message=None,
-                cause=None,
-            )
-            moves.settle_submit(db, task_id, "accepted", at, generation_id=generation_id)
-            return True
+            return moves.take_id(db, task_id, generation_id, at)
 
         try:
             return await self._writer.record(step)

@@ -76,7 +76,25 @@ def short(text: str) -> str:
     return text[:MESSAGE_CHARACTERS]
 
 
-def held_by_another(db: sqlite3.Connection, task_id: str, generation_id: str) -> bool:
-    """Tell whether another task than this one has a generation id."""
+def take_id(
+    db: sqlite3.Connection, task_id: str, generation_id: str, at: float, *, detail: str = ""
+) -> bool:
+    """Keep the id that a submit was given, at Unix seconds `at`.
+
+    Returns:
+        False where another task has this id: then nothing was changed.
+    """
     sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
-    return db.execute(sql, (generation_id, task_id)).fetchone() is not None
+    if db.execute(sql, (generation_id, task_id)).fetchone():
+        return False
+    settle_submit(db, task_id, "accepted", at, generation_id=generation_id, detail=detail)
+    move(
+        db,
+        task_id,
+        Status.IN_FLIGHT,
+        generation_id=generation_id,
+        error_code=None,
+        error_message=None,
+        cause=None,
+    )
+    return True

@@ -18,13 +18,13 @@ from batchgen.sandbox import faults
 from batchgen.sandbox.faults import FaultPlan, Faults, Place
 from batchgen.sandbox.files import ETAG, WHOLE, is_ranged
 from batchgen.sandbox.generations import STUCK, Json, JsonObject, Status
+from batchgen.sandbox.requests import Refused
 from batchgen.sandbox.wire import (
     FATE,
     ODDITY,
     UNANSWERED,
     Handler,
     Kind,
-    Refused,
     Wire,
     kind_of,
 )

@@ -6,25 +6,21 @@ handler; what stands between "taken" and "answered" is thus one function's retur
 """
 
 import hmac
-import json
 import logging
-import re
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from http import HTTPStatus
-from math import ceil, isfinite
-from typing import Final, Literal, NoReturn, Protocol
+from typing import Final, Literal, Protocol
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Middleware
 
 from batchgen.models import TABLES, WAN_1_3B
+from batchgen.sandbox.answers import failure, headers_of, iso, ledger_row, log_row, post_row, usd
 from batchgen.sandbox.files import Clip, part_asked_for
 from batchgen.sandbox.generations import (
     CREDITS_PER_USD,
-    FAIL_WORD,
     Account,
     Generation,
     Json,
@@ -37,10 +33,18 @@ from batchgen.sandbox.generations import (
     Status,
     objections,
 )
+from batchgen.sandbox.requests import (
+    Refused,
+    body_of,
+    client_request_id,
+    invalid,
+    moment,
+    too_fast,
+    whole,
+)
 
 FIRST_FORM: Final = "/v2/generate/video/alibaba/generation"
 UNIVERSAL_FORM: Final = "/v2/video/generations"
-CLIENT_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,128}")
 
 _BODY_LIMIT: Final = 1 << 20
 _LOG_PAGE: Final = 100
@@ -80,18 +84,6 @@ class Clips(Protocol):
     async def size(self, generation: Generation) -> int:
         """Return the video's length in bytes."""
         ...
-
-
-class Refused(Exception):
-    """An answer that is a no: its status, its sentence and the headers that go with it."""
-
-    def __init__(
-        self, status: HTTPStatus, message: str, headers: dict[str, str] | None = None
-    ) -> None:
-        super().__init__(message)
-        self.status = status
-        self.message = message
-        self.headers = headers or {}
 
 
 @dataclass(slots=True)
@@ -134,10 +126,10 @@ class Wire:
     async def _submit(
         self, request: web.Request, success: HTTPStatus, *, only: str | None = None
     ) -> web.Response:
-        body = await _body_of(request)
+        body = await body_of(request)
         if wrong := objections(body, only=only):
-            raise _invalid("; ".join(wrong[:10]))
-        order = Order(str(body["model"]), body, _client_request_id(request))
+            raise invalid("; ".join(wrong[:10]))
+        order = Order(str(body["model"]), body, client_request_id(request))
         generation = self._take(
             order,
             self.clock.now(),
@@ -146,7 +138,7 @@ class Wire:
         )
         request[TAKEN] = generation.generation_id
         answer: JsonObject = {"id": generation.generation_id, "status": Status.QUEUED}
-        return _json(answer, success, _headers_of(generation, charged=0))
+        return _json(answer, success, headers_of(generation, charged=0))
 
     def _take(self, order: Order, now: float, *, fate: str, oddity: str) -> Generation:
         """Draft, write down and add, with no `await` between them.
@@ -175,7 +167,7 @@ class Wire:
         """Say where a generation stands."""
         generation_id = request.query.get("generation_id")
         if not generation_id:
-            raise _invalid("generation_id is missing from the query")
+            raise invalid("generation_id is missing from the query")
         generation = self.account.generations.get(generation_id)
         if generation is None:
             raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
@@ -187,16 +179,16 @@ class Wire:
             "status": status,
             "video": None,
             "error": None,
-            "meta": {"usage": {"credits_used": charged, "usd_spent": _usd(charged)}},
+            "meta": {"usage": {"credits_used": charged, "usd_spent": usd(charged)}},
         }
         match status:
             case Status.COMPLETED:
                 answer["video"] = await self._video(request, generation, now)
             case Status.ERROR:
-                answer["error"] = _failure(generation)
+                answer["error"] = failure(generation)
             case _:
                 pass
-        return _json(answer, headers=_headers_of(generation, charged))
+        return _json(answer, headers=headers_of(generation, charged))
 
     async def _video(self, request: web.Request, generation: Generation, now: float) -> JsonObject:
         name = generation.file_name
@@ -237,17 +229,17 @@ class Wire:
         """
         now = self.clock.now()
         if wait_s := self._log_pace.wait(now):
-            raise _too_fast(wait_s)
-        end = _moment(request, "end", now)
-        start = _moment(request, "start", end - _LOG_WINDOW_S)
+            raise too_fast(wait_s)
+        end = moment(request, "end", now)
+        start = moment(request, "start", end - _LOG_WINDOW_S)
         if not 0 <= end - start <= _LOG_WINDOW_S:
-            raise _invalid("start to end takes a window of 0 to 92 days")
-        limit = _whole(request, "limit", default=_LOG_PAGE, least=1, most=_LOG_PAGE)
-        offset = _whole(request, "offset", default=0, least=0, most=10**9)
+            raise invalid("start to end takes a window of 0 to 92 days")
+        limit = whole(request, "limit", default=_LOG_PAGE, least=1, most=_LOG_PAGE)
+        offset = whole(request, "offset", default=0, least=0, most=10**9)
         rows, total = self.account.logged(start, end, offset=offset, limit=limit)
         return _json(
             {
-                "data": [_log_row(generation, now) for generation in rows],
+                "data": [log_row(generation, now) for generation in rows],
                 "pagination": {
                     "limit": limit,
                     "offset": offset,
@@ -293,10 +285,10 @@ class Wire:
             {
                 "submits": self.account.submits,
                 "generations": [
-                    _ledger_row(generation, now) for generation in self.account.generations.values()
+                    ledger_row(generation, now) for generation in self.account.generations.values()
                 ],
                 "requests": dict(self.account.requests),
-                "posts": [_post_row(post) for post in self.account.posts],
+                "posts": [post_row(post) for post in self.account.posts],
                 "download_headers": dict(self.account.download_headers),
                 "trapped": list(self.account.trapped),
                 "faults": self.faults_done(),
@@ -326,7 +318,7 @@ class Wire:
             self.account.posts.append(
                 Post(
                     at=self.clock.now(),
-                    client_request_id=_client_request_id(request),
+                    client_request_id=client_request_id(request),
                     answered=None if unanswered else response.status,
                     generation_id=request.get(TAKEN),
                 )
@@ -353,7 +345,7 @@ class Wire:
         if kind in _KEYED:
             self._check_key(request)
         if kind in _PACED and (wait_s := self._pace.wait(self.clock.now())):
-            raise _too_fast(wait_s)
+            raise too_fast(wait_s)
         return await handler(request)
 
     def _check_key(self, request: web.Request) -> None:
@@ -375,7 +367,7 @@ class Wire:
             "path": request.path,
             "requestId": str(uuid.uuid4()),
             "statusCode": status,
-            "timestamp": _iso(self.clock.now()),
+            "timestamp": iso(self.clock.now()),
         }
         return _json(answer, status, headers)
 
@@ -432,65 +424,6 @@ def kind_of(request: web.Request) -> Kind:
     return _KINDS.get((request.method, resource.canonical), "trap")
 
 
-async def _body_of(request: web.Request) -> JsonObject:
-    if request.content_type != "application/json":
-        raise _invalid(f"the body takes application/json, not {request.content_type}")
-    raw = await request.read()
-    try:
-        body: Json = json.loads(raw, parse_float=_finite, parse_constant=_no_constant)
-    except (ValueError, RecursionError) as error:
-        raise _invalid("the body is no JSON") from error
-    if not isinstance(body, dict):
-        raise _invalid("the body takes a JSON object")
-    return body
-
-
-def _finite(digits: str) -> float:
-    number = float(digits)
-    if not isfinite(number):
-        raise ValueError(f"{digits} is too large")
-    return number
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"{name} is not in JSON")
-
-
-def _client_request_id(request: web.Request) -> str | None:
-    given = request.headers.get("X-Client-Request-Id", "")
-    return given if CLIENT_REQUEST_ID.fullmatch(given) else None
-
-
-def _moment(request: web.Request, name: str, default: float) -> float:
-    given = request.query.get(name)
-    if given is None:
-        return default
-    try:
-        moment = datetime.fromisoformat(given)
-    except ValueError as error:
-        raise _invalid(f"{name} takes a time like 2026-08-01T00:00:00Z") from error
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-
-
-def _whole(request: web.Request, name: str, *, default: int, least: int, most: int) -> int:
-    given = request.query.get(name)
-    if given is None:
-        return default
-    number = int(given) if re.fullmatch(r"[0-9]{1,10}", given) else -1
-    if not least <= number <= most:
-        raise _invalid(f"{name} takes a whole number from {least} to {most}")
-    return number
-
-
-def _invalid(what: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, f"Body validation error! {what}")
-
-
-def _too_fast(wait_s: float) -> Refused:
-    headers: dict[str, str] = {hdrs.RETRY_AFTER: str(ceil(wait_s))}
-    return Refused(HTTPStatus.TOO_MANY_REQUESTS, "Too many requests.", headers)
-
-
 def _sentence(refused: web.HTTPException) -> str:
     match refused:
         case web.HTTPNotFound():
@@ -509,61 +442,3 @@ def _json(
     headers: dict[str, str] | None = None,
 ) -> web.Response:
     return web.json_response(answer, status=status, headers=headers)
-
-
-def _failure(generation: Generation) -> JsonObject:
-    if generation.order.fails:
-        said = f"The prompt holds {FAIL_WORD!r}, so the sandbox failed it."
-        return {"name": "generation_failed", "message": said}
-    return {"name": generation.fate, "message": "The fault plan made it fail."}
-
-
-def _headers_of(generation: Generation, charged: int) -> dict[str, str]:
-    name = generation.generation_id
-    return {
-        # What no header can hold is in the body only.
-        **({"x-inference-id": name} if name.isprintable() else {}),
-        "x-aimlapi-credits-used": str(charged),
-        "x-aimlapi-usd-spent": str(_usd(charged)),
-    }
-
-
-def _log_row(generation: Generation, now: float) -> JsonObject:
-    charged = generation.charged(now)
-    return {
-        "created": _iso(generation.created),
-        "status": "failed" if generation.status(now) is Status.ERROR else "succeeded",
-        "model": generation.order.model,
-        "cost": {"usd": _usd(charged), "credits": charged},
-        "request_id": generation.request_id,
-        "inference_id": generation.generation_id,
-        "client_request_id": generation.order.client_request_id,
-    }
-
-
-def _ledger_row(generation: Generation, now: float) -> JsonObject:
-    return {
-        "generation_id": generation.generation_id,
-        "client_request_id": generation.order.client_request_id,
-        "model": generation.order.model,
-        "body": generation.order.body,
-        "created": generation.created,
-        "status": generation.status(now),
-    }
-
-
-def _post_row(post: Post) -> JsonObject:
-    return {
-        "at": post.at,
-        "client_request_id": post.client_request_id,
-        "answered": post.answered,
-        "generation_id": post.generation_id,
-    }
-
-
-def _usd(credits_: int) -> float:
-    return credits_ / CREDITS_PER_USD
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="microseconds")
