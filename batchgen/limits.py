@@ -103,8 +103,8 @@ class Pause:
         return max(0.0, self.until - now)
 
 
-OPEN_AT_UNREACHED: Final = 5
-"""Failures to connect, in a row."""
+OPEN_AT_IN_A_ROW: Final = 5
+"""Failures to connect; where a request can cost money, failures of any kind."""
 OPEN_AT_CALLS: Final = 10
 """So many calls, half of them failed, within the window."""
 WINDOW_SECONDS: Final = 30.0
@@ -120,13 +120,14 @@ class Breaker:
     answer that is no fault of the server counts as well.
 
     Attributes:
-        costly: Whether a probe can cost money: then probes that were not answered come ever more
-            seldom, up to a quarter of an hour, where free ones come every 30 s.
+        costly: Whether a request can cost money: then a few failures in a row are enough, however
+            slowly they came, and probes that were not answered come ever more seldom, up to a
+            quarter of an hour, where free ones come every 30 s.
     """
 
     costly: bool = False
     _calls: deque[tuple[float, bool]] = field(default_factory=deque)
-    _unreached: int = 0
+    _in_a_row: int = 0
     _gap: float = PROBE_SECONDS
     _probe_at: float | None = None
 
@@ -146,7 +147,7 @@ class Breaker:
 
     def went_well(self, now: float) -> bool:
         """Note a request that was answered; return whether that closed the breaker."""
-        self._unreached = 0
+        self._in_a_row = 0
         if self._probe_at is None:
             self._note(now, well=True)
             return False
@@ -167,9 +168,9 @@ class Breaker:
                 self._gap = min(2 * self._gap, MAX_PROBE_SECONDS)
             self._probe_at = max(self._probe_at, now + self._gap)
             return False
-        self._unreached = 0 if reached else self._unreached + 1
+        self._in_a_row = self._in_a_row + 1 if self.costly or not reached else 0
         failed = sum(not well for _, well in self._calls)
-        if self._unreached < OPEN_AT_UNREACHED and (
+        if self._in_a_row < OPEN_AT_IN_A_ROW and (
             len(self._calls) < OPEN_AT_CALLS or 2 * failed < len(self._calls)
         ):
             return False

@@ -166,7 +166,7 @@ MUTATIONS: Final = (
     Mutation(
         "an id that cannot be committed is rescued",
         "batchgen/ledger/ledger.py",
-        (("            self._rescue.keep(task_id, generation_id)\n", ""),),
+        (("            self._rescue.keep(task_id, generation_id)\n", "            pass\n"),),
         "tests/test_run.py",
     ),
     Mutation(

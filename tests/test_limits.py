@@ -225,6 +225,12 @@ def test_while_fewer_than_half_fail_a_breaker_stays_closed(answers: list[bool]) 
         assert not breaker.is_open
 
 
+def test_where_requests_can_cost_money_five_failures_in_a_row_are_enough_however_slow() -> None:
+    breaker = Breaker(costly=True)
+    slow = 4 * WINDOW_SECONDS
+    assert [breaker.went_wrong(n * slow, reached=True) for n in range(5)] == [*[False] * 4, True]
+
+
 def _opened(*, costly: bool = False) -> Breaker:
     breaker = Breaker(costly=costly)
     for _ in range(5):

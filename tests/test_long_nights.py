@@ -298,10 +298,6 @@ def no_answer(_: int) -> Trouble:
 
 # Outages.
 
-BREAKER_SEES_NO_SLOW_FAILURES: Final = pytest.mark.xfail(
-    reason="failures that take a minute each never are ten in thirty seconds: "
-    "the breaker stays closed, and the whole batch ends in doubt"
-)
 PROBES_AN_HOUR: Final = 120
 """A host that is out is tried every 30 s."""
 
@@ -364,8 +360,8 @@ def test_submits_whose_answers_are_lost_for_hours_are_found_again_and_none_is_ma
     "after",
     [
         0.0,
-        pytest.param(60.0, marks=BREAKER_SEES_NO_SLOW_FAILURES),
-        pytest.param(120.0, marks=BREAKER_SEES_NO_SLOW_FAILURES),
+        60.0,
+        120.0,
     ],
 )
 def test_submits_that_were_lost_themselves_stay_held_and_are_few(

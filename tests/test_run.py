@@ -5,7 +5,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
 from contextlib import nullcontext
 from dataclasses import replace
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -518,17 +517,6 @@ async def test_a_watcher_that_cannot_write_any_more_ends_nothing(
     assert summary.counts == {Status.SUCCEEDED: 3}
 
 
-async def test_at_stop_at_nothing_more_is_submitted_and_what_is_in_flight_is_finished(
-    tmp_path: Path, provider: Scripted
-) -> None:
-    soon = datetime.fromtimestamp(FastClock().now() + 120)  # noqa: DTZ006  # the wall's own time
-    made = job(tmp_path, 1000, concurrency=2, stop_at=(soon.hour, soon.minute))
-    summary, _ = await do(made, provider)
-    assert summary.reason is Reason.DEADLINE
-    assert summary.counts[Status.SUCCEEDED] == len(provider.taken) < 1000
-    assert summary.counts[Status.PENDING] == 1000 - len(provider.taken)
-
-
 async def test_a_key_that_stays_refused_makes_the_first_interrupt_enough(
     tmp_path: Path, provider: Scripted
 ) -> None:
@@ -547,43 +535,6 @@ async def test_a_key_that_stays_refused_makes_the_first_interrupt_enough(
     assert summary.counts == {Status.SUCCEEDED: 5}
 
 
-async def test_without_credits_submits_wait_while_what_is_paid_for_is_finished(
-    tmp_path: Path, provider: Scripted
-) -> None:
-    taken = [Accepted("-")] * 4
-    provider.submit_answers = [*taken, *[Answered(402, "out of credits")] * 8]
-    waiting: list[int] = []
-
-    async def watch(run: Run) -> None:
-        while len(list((tmp_path / "run" / "videos").glob("*.mp4"))) < 4:  # noqa: ASYNC110
-            await anyio.sleep(0.001)
-        waiting.append(len(provider.submit_answers))
-        assert not run.parked, "polls go on"
-
-    summary, events = await do(job(tmp_path, 8, concurrency=8), provider, meanwhile=watch)
-    assert summary.counts == {Status.SUCCEEDED: 8}
-    assert waiting[0] > 0, "the four were finished while submits were refused"
-    assert "submits wait and are tried again every 3 minutes" in notices(events)
-
-
-async def test_a_provider_whose_submits_all_break_leaves_few_in_doubt(
-    tmp_path: Path, provider: Scripted
-) -> None:
-    provider.submit_answers = [Answered(502, "bad gateway")] * 1000
-
-    async def watch(run: Run) -> None:
-        began = FastClock().monotonic()
-        while FastClock().monotonic() < began + 600:  # noqa: ASYNC110
-            await anyio.sleep(0.01)
-        run.stopping.leave(Reason.INTERRUPTED)
-
-    made = job(tmp_path, 300, concurrency=50)
-    summary, events = await do(made, provider, meanwhile=watch)
-    assert "submits: out of order; they wait" in notices(events)
-    assert 10 <= summary.counts[Status.UNRESOLVED] <= 10 + made.run.submits + 5
-    assert Status.FAILED not in summary.counts
-
-
 async def test_when_the_network_is_back_the_run_says_so_and_goes_on(
     tmp_path: Path, provider: Scripted
 ) -> None:
@@ -591,17 +542,6 @@ async def test_when_the_network_is_back_the_run_says_so_and_goes_on(
     summary, events = await do(job(tmp_path, 10), provider)
     assert summary.counts == {Status.SUCCEEDED: 10}
     assert "submits: answered again, going on" in notices(events)
-
-
-async def test_a_bad_certificate_in_mid_run_pauses_it_and_fails_nothing(
-    tmp_path: Path, provider: Scripted
-) -> None:
-    bad = NotSent("self-signed certificate", certificate=True)
-    provider.fetch_answers["id:1"] = [bad] * 3
-    summary, events = await do(job(tmp_path, 3, concurrency=1), provider)
-    assert summary.counts == {Status.SUCCEEDED: 3}
-    assert "fetchs" not in notices(events)
-    assert "wait and are tried again every 3 minutes" in notices(events)
 
 
 @pytest.mark.parametrize("how", ["drain", "leave", "cancel"])
