@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import ClassVar
 
+from batchgen.terminal import visible
+
 
 class ExitCode(IntEnum):
     """What a command's end means to the shell that started it."""
@@ -107,19 +109,20 @@ class Problem:
 
     def __str__(self) -> str:
         """Draw the problem with its line and a caret under the place."""
-        lines = [f"{self.place}: {_visible(self.message)}"]
+        lines = [f"{visible(str(self.place))}: {visible(self.message)}"]
         if self.source:
             number = str(self.place.line)
             start = max(0, self.place.column - 1)
-            before, meant = self.source[:start], self.source[start : start + self.width]
+            source = "".join(_one_for_one(sign) for sign in self.source)
+            before, meant = source[:start], source[start : start + self.width]
             indent = "".join(
                 sign if sign == "\t" else " " * _terminal_columns(sign) for sign in before
             )
             carets = "^" * max(1, sum(map(_terminal_columns, meant)))
-            lines.append(f"  {number} | {self.source}")
+            lines.append(f"  {number} | {source}")
             lines.append(f"  {' ' * len(number)} | {indent}{carets}")
         if self.hint:
-            lines.append(f"    {_visible(self.hint)}")
+            lines.append(f"    {visible(self.hint)}")
         return "\n".join(lines)
 
 
@@ -130,12 +133,9 @@ def _terminal_columns(sign: str) -> int:
     return 2 if unicodedata.east_asian_width(sign) in "WF" else 1
 
 
-def _visible(text: str) -> str:
-    """Spell out what would move the cursor or end the line: a message is text and nothing else."""
-    return "".join(
-        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
-        for sign in text
-    )
+def _one_for_one(sign: str) -> str:
+    """Return a sign that shows as itself, or one that stands for it: the carets count signs."""
+    return sign if sign.isprintable() or sign == "\t" else "\N{REPLACEMENT CHARACTER}"
 
 
 class JobFileError(BatchgenError):

@@ -1,9 +1,41 @@
 """Text that is safe to print: what others wrote must not move a cursor or break a line. Pure."""
 
+import json
+import re
+from typing import Final
+
+_MAYBE_HIDDEN: Final = re.compile(r"[^ -~]")
+
 
 def printable(text: str) -> str:
     """Put any text on one line of visible signs."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+
+
+def visible(text: str) -> str:
+    """Spell out every sign of a text that does not show as itself, so that nothing is lost."""
+    if text.isprintable():
+        return text
+    return "".join(
+        sign if sign.isprintable() else sign.encode("unicode_escape").decode("ascii")
+        for sign in text
+    )
+
+
+def json_line(value: object) -> str:
+    """Write a value as JSON on one line of visible signs, letters of any script as themselves.
+
+    Who reads it back gets the value exactly.
+
+    Raises:
+        TypeError: It is nothing that JSON can hold.
+    """
+    text = json.dumps(value, ensure_ascii=False)
+    return text if text.isprintable() else _MAYBE_HIDDEN.sub(_as_json_escape, text)
+
+
+def _as_json_escape(found: re.Match[str]) -> str:
+    return found[0] if found[0].isprintable() else json.dumps(found[0])[1:-1]
 
 
 def shortened(text: str, width: int) -> str:

@@ -16,12 +16,13 @@ def gallery(run: Path, *, open_it: bool) -> None:
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
     from batchgen.session import write_reports
+    from batchgen.terminal import visible
 
     directory = RunDirectory(run_directory(run))
     job = saved_job(directory)
     with Ledger.open(directory.path) as ledger:
         write_reports(job, ledger)
     page = directory.path / "index.html"
-    click.echo(page)
+    click.echo(visible(str(page)))
     if open_it:
         click.launch(page.resolve().as_uri())

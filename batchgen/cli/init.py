@@ -14,6 +14,7 @@ import rich_click as click
 def init(file: Path, *, kind: str) -> None:
     """Write a commented starter job to FILE (job.yaml where left out). Replaces nothing."""
     from batchgen.errors import UsageError
+    from batchgen.terminal import visible
 
     starters = resources.files("batchgen.cli") / "starters"
     wanted = {file: f"{kind}.yaml"}
@@ -28,5 +29,5 @@ def init(file: Path, *, kind: str) -> None:
                 written.write((starters / starter).read_text("utf-8"))
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
-        click.echo(f"wrote {path}")
-    click.echo(f"next: batchgen plan {file}, then batchgen run {file}")
+        click.echo(visible(f"wrote {path}"))
+    click.echo(visible(f"next: batchgen plan {file}, then batchgen run {file}"))

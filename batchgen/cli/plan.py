@@ -29,20 +29,22 @@ def plan(job: Path, *, as_json: bool, tasks: bool, **overrides: Any) -> None:
         _print_tasks(loaded)
         return
     from batchgen.planning import make_plan
+    from batchgen.terminal import visible
 
     for warning in loaded.warnings:
-        click.echo(f"batchgen: {warning}", err=True)
+        click.echo(f"batchgen: {visible(warning)}", err=True)
     made = make_plan(loaded)
     click.echo(json.dumps(made.as_json()) if as_json else _sentences(loaded, made))
 
 
 def _print_tasks(job: "Job") -> None:
     from batchgen.expansion import expand
+    from batchgen.terminal import json_line
 
     try:
         for task in expand(job):
             line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
-            sys.stdout.write(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.write(json_line(line) + "\n")
         sys.stdout.flush()
     except BrokenPipeError:
         # Whoever read has seen enough. Python would complain again when it flushes at the end.
@@ -51,10 +53,13 @@ def _print_tasks(job: "Job") -> None:
 
 def _sentences(job: "Job", plan: "Plan") -> str:
     from batchgen.templates import text
-    from batchgen.terminal import duration, shortened
+    from batchgen.terminal import duration, shortened, visible
 
     noun = "task" if plan.tasks == 1 else "tasks"
     model = f"{job.provider.model} at {job.provider.kind}"
+    if job.provider.base_url is not None:
+        # It is where the key goes.
+        model += f" ({job.provider.base_url})"
     lines = [f"{job.name}: {plan.tasks} {noun}, {model}"]
     if plan.prompts > 1:
         lines.append(f"  prompts x {plan.prompts}")
@@ -77,4 +82,4 @@ def _sentences(job: "Job", plan: "Plan") -> str:
         lines.append("cost: not known (set budget.usd_per_video)")
     if plan.seconds is not None:
         lines.append(f"time: about {duration(plan.seconds)}, as earlier ones took")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))

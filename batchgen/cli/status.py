@@ -64,12 +64,12 @@ def _latest() -> Path:
 
 
 def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
-    from batchgen.terminal import duration, printable
+    from batchgen.terminal import duration, visible
 
     words = {"running": "is running", "killed": "was killed; the same command goes on with it"}
     lines = [f"{directory} {words.get(state, f'ended: {state}')}"]
     if found.detail:
-        lines[0] += f" ({printable(found.detail)})"
+        lines[0] += f" ({found.detail})"
     width = max((len(name) for name in found.counts), default=0)
     lines += [f"  {name:<{width}}  {count:>7}" for name, count in sorted(found.counts.items())]
     lines.append(f"  {'tasks':<{width}}  {found.total:>7}")
@@ -79,4 +79,4 @@ def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
         lines.append(f"  {found.per_minute:.1f} videos a minute, {duration(found.seconds)} so far")
     if state == "running" and found.seconds_left is not None:
         lines.append(f"  about {duration(found.seconds_left)} left")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))

@@ -14,9 +14,10 @@ from batchgen.cli.options import job_argument, job_options, load
 def validate(job: Path, **overrides: Any) -> None:
     """Check JOB, offline; show every mistake at once."""
     from batchgen.expansion import count
+    from batchgen.terminal import visible
 
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
-        click.echo(f"batchgen: {warning}", err=True)
+        click.echo(f"batchgen: {visible(warning)}", err=True)
     tasks = count(loaded)
-    click.echo(f"{job}: {tasks} {'task' if tasks == 1 else 'tasks'}, no mistakes")
+    click.echo(f"{visible(str(job))}: {tasks} {'task' if tasks == 1 else 'tasks'}, no mistakes")

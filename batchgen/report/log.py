@@ -1,19 +1,28 @@
 """run.log: what happened, a line an event, for whoever asks in the morning."""
 
+import os
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Self
 
 from batchgen.events import Event, Notice, TaskMoved
+from batchgen.terminal import visible
 
 
 class RunLog:
     """Appends events to a file; an observer."""
 
     def __init__(self, path: Path, now: Callable[[], float]) -> None:
+        """Open the file, which is made where there is none.
+
+        Raises:
+            OSError: It cannot be written, or is a symbolic link: that may lead anywhere.
+        """
         self._now = now
-        self._file: IO[str] = path.open("a", encoding="utf-8", errors="backslashreplace")
+        self._file: IO[str] = open(  # noqa: PTH123  # Path.open takes no opener
+            path, "a", encoding="utf-8", opener=_open_no_link
+        )
 
     def __call__(self, event: Event) -> None:
         """Write an event; counts are left to status.json."""
@@ -31,7 +40,7 @@ class RunLog:
         """Write one line with the local time."""
         when = datetime.fromtimestamp(self._now()).astimezone().isoformat(timespec="seconds")
         try:
-            self._file.write(f"{when} {text}\n")
+            self._file.write(f"{when} {visible(text)}\n")
             self._file.flush()
         except OSError:
             # A full disk: the night goes on without its log until there is room.
@@ -42,3 +51,7 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW, 0o666)

@@ -5,8 +5,7 @@ Reads the ledger a page at a time, so that a million tasks need no more memory t
 
 import csv
 import hashlib
-import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +19,7 @@ from batchgen.models import Scalar, parameters_of
 from batchgen.report.columns import HEAD, TAIL
 from batchgen.rundir import replacing
 from batchgen.task import Status
+from batchgen.terminal import json_line
 
 Cell = Scalar | None
 Row = dict[str, Cell]
@@ -146,20 +146,35 @@ def write_manifest(job: Job, ledger: Ledger) -> None:
         lines = files.enter_context(replacing(folder / "manifest.jsonl"))
         table = csv.writer(files.enter_context(replacing(folder / "manifest.csv")))
         metadata = files.enter_context(replacing(folder / "metadata.jsonl"))
-        table.writerow(layout.columns)
+        table.writerow(map(csv_cell, layout.columns))
         for record in ledger.records():
             row = layout.row(record)
-            text = json.dumps(row, ensure_ascii=False) + "\n"
+            text = json_line(row) + "\n"
             lines.write(text)
-            table.writerow(_csv_cells(layout.columns, row))
+            table.writerow(csv_cell(row[column]) for column in layout.columns)
             if row["file_name"] is not None:
                 metadata.write(text)
 
 
-def _csv_cells(columns: Sequence[str], row: Row) -> Iterator[str]:
-    for column in columns:
-        value = row[column]
-        yield "" if value is None else templates.text(value)
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
+"""What a spreadsheet may take for the start of a formula (OWASP, CSV Injection), also in full
+width."""
+
+
+def csv_cell(value: Cell) -> str:
+    """Write a value for manifest.csv: nothing is an empty cell, and no text is a formula.
+
+    A text that a spreadsheet might calculate gets an apostrophe in front, and so does one that
+    begins with an apostrophe: who reads the file takes one apostrophe off where there is one.
+    Numbers stay as they are.
+    """
+    match value:
+        case None:
+            return ""
+        case str() if value.startswith(("'", *_FORMULA)):
+            return f"'{value}"
+        case _:
+            return templates.text(value)
 
 
 def _iso(seconds: float | None) -> str | None:
