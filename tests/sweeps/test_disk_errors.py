@@ -56,6 +56,8 @@ async def fail_and_finish(runs: Runs, directory: Path, plan: Plan) -> End:
         else:
             assert not account, f"a run that had begun was ended: {end.error}"
         books.check_at_rest(directory, account)
+        if plan.harm == "short":
+            assert sandbox.account.requests["download"] == TASKS, "half a file was taken for one"
 
         last = await runs.run(Order(directory, sandbox.url, factor=FACTOR))
         assert (last.status, last.error) == (0, "")
@@ -96,9 +98,9 @@ async def test_reports_that_cannot_be_written_end_no_run(
 @pytest.mark.parametrize(
     ("plan", "stride"),
     [
-        (Plan("ENOSPC", lasting=A_WHILE), 12),
-        (Plan("EIO"), 16),
-        (Plan("EIO", lasting=A_WHILE), 14),
+        (Plan("ENOSPC", lasting=A_WHILE), 20),
+        (Plan("EIO"), 26),
+        (Plan("EIO", lasting=A_WHILE), 20),
         (Plan("short"), 5),
     ],
     ids=["full for a while", "broken once", "broken for a while", "short writes"],
