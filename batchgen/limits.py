@@ -194,6 +194,32 @@ class Breaker:
             self._calls.popleft()
 
 
+@dataclass(slots=True)
+class MinimumSpeed:
+    """Tells a download that goes on from one that only keeps a place.
+
+    Attributes:
+        per_second: Bytes a second, at least.
+        window: Seconds over which that is an average.
+    """
+
+    per_second: float
+    window: float
+    _began: float | None = None
+    _bytes: int = 0
+
+    def is_kept(self, now: float, received: int) -> bool:
+        """Note bytes that came; return False where those of a whole window were too few."""
+        if self._began is None:
+            self._began = now
+        self._bytes += received
+        if now < self._began + self.window:
+            return True
+        enough = self._bytes >= self.per_second * (now - self._began)
+        self._began, self._bytes = now, 0
+        return enough
+
+
 RETRY_SHARE: Final = 0.1
 SAVED_RETRIES: Final = 10.0
 SECONDS_A_RETRY: Final = 30.0

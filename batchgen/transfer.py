@@ -23,6 +23,7 @@ import anyio.to_thread
 from batchgen import headers, mp4
 from batchgen._version import __version__
 from batchgen.departure import Departure, departures
+from batchgen.limits import MinimumSpeed
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.rundir import sync_directory
 from batchgen.terminal import printable
@@ -33,6 +34,8 @@ WRITE_BYTES: Final = 256 * 1024
 MAX_VIDEO_BYTES: Final = 4 << 30
 MAX_REDIRECTS: Final = 3
 _NOT_PUBLIC: Final = "is not a public address"
+MIN_BYTES_PER_SECOND: Final = 1024.0
+"""A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""
 STALL_SECONDS: Final = 60.0
 """A file host that sends nothing for so long is taken for gone."""
 _EMBEDS_IPV4: Final = frozenset({0, 0xFFFF, 0x64FF9B << 64})
@@ -95,9 +98,10 @@ class Transfer:
         seconds: float,
     ) -> None:
         self._session = session
+        self._window = min(STALL_SECONDS, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=30.0, sock_read=min(STALL_SECONDS, seconds)
+            total=seconds, sock_connect=30.0, sock_read=self._window
         )
 
     async def fetch(self, url: str, part: Part) -> Saved | Trouble:
@@ -134,7 +138,7 @@ class Transfer:
                     trace_request_ctx=trace,
                 ) as response:
                     if response.status not in (301, 302, 303, 307, 308):
-                        return await _take(response, part)
+                        return await _take(response, part, self._window)
                     url = urljoin(url, response.headers.get("Location", ""))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 return _trouble(error, left=trace.left)
@@ -202,7 +206,7 @@ def _range_headers(part: Part) -> dict[str, str]:
     return {"Range": f"bytes={part.received}-", "If-Range": part.version}
 
 
-async def _take(response: aiohttp.ClientResponse, part: Part) -> Trouble | None:
+async def _take(response: aiohttp.ClientResponse, part: Part, window: float) -> Trouble | None:
     """Write an answer's body to the part; None when all of it came."""
     etag = headers.strong_etag(response.headers.get("ETag"))
     match response.status:
@@ -227,10 +231,12 @@ async def _take(response: aiohttp.ClientResponse, part: Part) -> Trouble | None:
     if (part.total or 0) > MAX_VIDEO_BYTES:
         part.restart()
         return Unusable("the file is larger than any clip")
-    return await _write(response, part)
+    return await _write(response, part, MinimumSpeed(MIN_BYTES_PER_SECOND, window))
 
 
-async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None:
+async def _write(
+    response: aiohttp.ClientResponse, part: Part, speed: MinimumSpeed
+) -> Trouble | None:
     """Stream the body into the part file, hashing on the way, and make it durable."""
     # Unbuffered: what `received` counts has been written, and fsync reaches all of it.
     mode: Literal["r+b", "wb"] = "r+b" if part.received else "wb"
@@ -241,6 +247,9 @@ async def _write(response: aiohttp.ClientResponse, part: Part) -> Trouble | None
         try:
             async for chunk in response.content.iter_chunked(WRITE_BYTES):
                 waiting += chunk
+                if not speed.is_kept(anyio.current_time(), len(chunk)):
+                    await _append(file, part, waiting)
+                    return Interrupted("the file comes too slowly to ever be here")
                 if len(waiting) >= WRITE_BYTES:
                     await _append(file, part, waiting)
                 if part.received > MAX_VIDEO_BYTES:
@@ -312,13 +321,22 @@ def _trouble(error: BaseException, *, left: bool) -> Trouble:
             reason = printable(said.split("?", maxsplit=1)[0])[:200] or type(error).__name__
         case _:
             return Unusable("the video's address is no URL")
-    return Interrupted(reason) if left else NotSent(reason)
+    if left:
+        return Interrupted(reason)
+    certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+    return NotSent(reason, certificate=certificate)
 
 
 async def finish(part: Path, final: Path) -> None:
-    """Give a durable part its final name, and make the name durable too."""
+    """Give a durable part its final name, and make the name durable too.
+
+    Raises:
+        OSError: The name cannot be given, or leads out of the run directory.
+    """
 
     def work() -> None:
+        if final.parent.is_symlink():
+            raise OSError(errno.ELOOP, "a symbolic link leads out of the run directory")
         part.replace(final)
         sync_directory(final.parent)
 

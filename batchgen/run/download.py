@@ -3,6 +3,7 @@
 import hashlib
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -28,8 +29,9 @@ async def download(means: Means, record: Record, generation: Generation, video: 
     began = means.clock.monotonic()
     faults = fresh = tries = 0
     while True:
+        host = urlsplit(video.url).hostname or ""
         try:
-            result = await _fetch(means, video.url, part)
+            result = await _fetch(means, video.url, host, part)
             if isinstance(result, Saved):
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 return
@@ -45,21 +47,28 @@ async def download(means: Means, record: Record, generation: Generation, video: 
                 return
             video = again
             continue
-        faults += action not in (Action.RETRY, Action.WAIT)
-        if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
-            await _give_up(means, record, result)
-            return
-        means.tally.say_sometimes(f"download: {describe(result)}; trying again")
+        if action in (Action.WAIT, Action.PAUSE):
+            means.host_trouble(host, result, tries)
+        else:
+            faults += action is not Action.RETRY
+            if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
+                await _give_up(means, record, result)
+                return
+            means.tally.say_sometimes(f"download: {describe(result)}; trying again")
+            await means.clock.sleep(means.backoff(tries, result))
         means.check_outage()
-        await means.clock.sleep(means.backoff(tries, result))
+        await means.traffic.repeat(Phase.DOWNLOAD, host)
         tries += 1
 
 
-async def _fetch(means: Means, url: str, part: Part) -> Saved | Trouble:
+async def _fetch(means: Means, url: str, host: str, part: Part) -> Saved | Trouble:
     """Hold one of the places for downloads only while bytes may flow."""
+    await means.traffic.reach(Phase.DOWNLOAD, host)
     async with means.traffic.download():
         await means.traffic.wait(means.traffic.disk)
-        return await means.transfer.fetch(url, part)
+        result = await means.transfer.fetch(url, part)
+    means.heard(Phase.DOWNLOAD, None if isinstance(result, Saved) else result, host)
+    return result
 
 
 async def adopt_file(means: Means, record: Record) -> bool:

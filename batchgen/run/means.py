@@ -146,8 +146,10 @@ class Means:
             outcome: What came of it; None stands for a success of any kind.
             host: Which host; no name means the provider's.
         """
-        if isinstance(outcome, Trouble) and decide(phase, outcome) is Action.PAUSE:
-            return  # an answer, but no sign that requests are welcome again
+        if isinstance(outcome, Trouble):
+            action = decide(phase, outcome)
+            if action is Action.PAUSE or (action is Action.WAIT and phase is Phase.DOWNLOAD):
+                return  # an answer, but no sign that requests are welcome again
         now, breaker = self.clock.monotonic(), self.traffic.breaker(phase, host)
         what = _REQUESTS[phase] + (f" at {host}" if host else "")
         if (state := health(outcome)) is Health.WELL:
@@ -178,6 +180,16 @@ class Means:
             f"{KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
         )
         self.check_outage()
+
+    def host_trouble(self, host: str, trouble: Trouble, tries: int) -> None:
+        """Keep downloads back from a host that is busy or cannot prove who it is, and no others."""
+        seconds = max(1.0, self.backoff(tries, trouble))
+        if isinstance(trouble, NotSent):
+            seconds = KEY_PROBE_SECONDS
+        self.traffic.breaker(Phase.DOWNLOAD, host).trip(self.clock.monotonic(), seconds)
+        self.tally.say_sometimes(
+            f"downloads at {host} wait: {describe(trouble)}; no task is failed by it"
+        )
 
     def refused(self, detail: str) -> None:
         """End the run for settings that are wrong; finish what is in flight if any good came."""
