@@ -8,12 +8,14 @@ Rule = dict[str, Any]
 SHARE: Final = 0.2
 
 # Each kind with its weight. What costs a real timeout is rare: a night has only so many slots.
-_ANY: Final[Sequence[tuple[float, Rule]]] = (
-    (2, {"do": "status", "status": 503, "retry_after": 2}),
+_BUSY: Final[Sequence[tuple[float, Rule]]] = (
+    (1, {"do": "status", "status": 503, "retry_after": 2}),
     (1, {"do": "status", "status": 429, "retry_after": 1}),
-    (0.5, {"do": "status", "status": 429, "retry_after": "soon"}),
-    (0.5, {"do": "status", "status": 429, "retry_after": -5}),
-    (0.5, {"do": "status", "status": 503, "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+    (1, {"do": "status", "status": 429, "retry_after": "soon"}),
+    (1, {"do": "status", "status": 429, "retry_after": -5}),
+    (1, {"do": "status", "status": 503, "retry_after": "Wed, 21 Oct 2015 07:28:00 GMT"}),
+)
+_ANY: Final[Sequence[tuple[float, Rule]]] = (
     (2, {"do": "delay", "seconds": 0.2}),
     (1, {"do": "reset", "when": "before"}),
     (1, {"do": "reset", "when": "after"}),
@@ -29,6 +31,8 @@ _ANY: Final[Sequence[tuple[float, Rule]]] = (
     (0.05, {"do": "bomb"}),
 )
 _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
+    # Each halves the limit, nearly: a few in a hundred would have the night crawl.
+    *((0.06 * weight, rule) for weight, rule in _BUSY),
     (4, {"do": "lose_answer"}),
     *(
         (0.7, {"do": "status", "status": status, "taken": taken})
@@ -52,6 +56,7 @@ _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
     (0.02, {"do": "stuck"}),
 )
 _FETCH: Final[Sequence[tuple[float, Rule]]] = (
+    *_BUSY,
     *((1, {"do": "status", "status": status}) for status in (408, 425, 500, 502, 504, 522)),
     *((0.3, {"do": "status", "status": status}) for status in (400, 404, 410, 418, 422)),
     (2, {"do": "unknown_id", "for": 20}),
@@ -63,6 +68,7 @@ _FETCH: Final[Sequence[tuple[float, Rule]]] = (
     ),
 )
 _DOWNLOAD: Final[Sequence[tuple[float, Rule]]] = (
+    *_BUSY,
     *(
         (2, {"do": "cut", "framing": framing, "at": "50%"})
         for framing in ("content_length", "chunked", "close", "early_terminator")
@@ -73,12 +79,9 @@ _DOWNLOAD: Final[Sequence[tuple[float, Rule]]] = (
     ),
     *((1, {"do": "expired", "status": status}) for status in (403, 404, 410)),
     *((0.05, {"do": "status", "status": status}) for status in (413, 431)),
-    (1, {"do": "ignore_range"}),
-    (1, {"do": "wrong_range"}),
-    (1, {"do": "range_416"}),
     (1, {"do": "changed_etag"}),
     (0.5, {"do": "claims"}),
-    (0.05, {"do": "trickle"}),
+    (0.1, {"do": "trickle"}),
     *(
         (0.2, {"do": "redirect", "to": to})
         for to in (
@@ -89,7 +92,14 @@ _DOWNLOAD: Final[Sequence[tuple[float, Rule]]] = (
         )
     ),
 )
+_REST: Final[Sequence[tuple[float, Rule]]] = (
+    (1, {"do": "ignore_range"}),
+    (1, {"do": "wrong_range"}),
+    (1, {"do": "range_416"}),
+)
+"""Done to requests for the rest of a file only, to a fifth of these."""
 _LOGS: Final[Sequence[tuple[float, Rule]]] = (
+    *_BUSY,
     *((2, {"do": "status", "status": status}) for status in (500, 502, 504)),
 )
 
@@ -125,6 +135,7 @@ def fault_plan(seed: int, tasks: int) -> dict[str, Any]:
             *({**rule, "skip": gap * place, "first": 1} for place, rule in enumerate(once, 1)),
             *_shared("submit", (*_ANY, *_SUBMIT)),
             *_shared("fetch", (*_ANY, *_FETCH)),
+            *_shared("download", _REST),
             *_shared("download", (*_ANY, *_DOWNLOAD)),
             *_shared("logs", (*_ANY, *_LOGS)),
             *_shared("models", _ANY),

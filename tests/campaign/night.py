@@ -21,10 +21,8 @@ MOMENTS: Final = ("start", "recovery", "work", "work", "work")
 """What kills are aimed at."""
 MOST_RUNS: Final = 60
 """Runs without a kill after which a night is given up as one that does not end."""
-MOST_LATE_RUNS: Final = 3
-"""Runs for the sake of videos that were late or could not be fetched: some never can."""
 RUN_SECONDS: Final = 400.0
-PATIENCE_SECONDS: Final = 30.0
+PATIENCE_SECONDS: Final = 12.0
 """A kill comes after so long at the latest."""
 LOOK_SECONDS: Final = 0.004
 _FETCHED_AGAIN: Final = frozenset({"download_failed", "fetch_refused", "no_video"})
@@ -109,7 +107,12 @@ class Night:
     def _kill_again_and_again(self, job_file: Path) -> None:
         aims = [MOMENTS[number % len(MOMENTS)] for number in range(self.settings.kills)]
         self._rng.shuffle(aims)
-        for number, aim in enumerate(aims):
+        # Some runs end by themselves before they are killed.
+        for _ in range(2 * self.settings.kills):
+            number = sum(self._kills.values())
+            if number == self.settings.kills:
+                return
+            aim = aims[number]
             goal = self.settings.tasks * (number + self._rng.random()) / self.settings.kills
             with self._run(job_file) as process:
                 self._wait_for_moment(process, aim, goal)
@@ -173,7 +176,7 @@ class Night:
 
     def _run_to_the_end(self, job_file: Path) -> None:
         """Repeat the command while tasks are left to do, and settle what stays unresolved."""
-        late = 0
+        late = self.settings.tasks + 1
         for _ in range(MOST_RUNS):
             with self._run(job_file) as process:
                 try:
@@ -184,8 +187,8 @@ class Night:
             manifest = self._ended(code)
             if any(row["status"] == "pending" for row in manifest):
                 continue
-            if late < MOST_LATE_RUNS and any(map(_free_again, manifest)):
-                late += 1
+            late, before = sum(map(_free_again, manifest)), late
+            if 0 < late < before:
                 continue
             if not any(row["status"] == "unresolved" for row in manifest):
                 return

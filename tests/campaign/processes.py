@@ -60,7 +60,7 @@ def job(url: str, settings: NightSettings) -> dict[str, Any]:
             # No clip is done sooner.
             "poll": {"first": settings.rate * (QUEUE_SECONDS + 0.1)},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
-            "timeout": {"request": "2s", "submit": "3s", "download": "3s", "generation": "3m"},
+            "timeout": {"request": "2s", "submit": "3s", "download": "3s", "generation": "1m"},
         },
     }
 
