@@ -75,6 +75,26 @@ class Videos:
         self._known.clear()
 
 
+@dataclass(slots=True)
+class Growing:
+    """A file that only grows, in whole lines, of which every byte is read once."""
+
+    path: Path
+    needle: bytes
+    _read: int = 0
+    _found: int = 0
+
+    def count(self) -> int:
+        """Count the occurrences so far."""
+        if self.path.exists():
+            with self.path.open("rb") as file:
+                file.seek(self._read)
+                news = file.read()
+            self._read += len(news)
+            self._found += news.count(self.needle)
+        return self._found
+
+
 @dataclass(frozen=True, slots=True)
 class LedgerCopy:
     """The tables of a ledger, as a process that was killed or has ended left them."""

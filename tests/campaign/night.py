@@ -24,7 +24,9 @@ MOST_RUNS: Final = 60
 RUN_SECONDS: Final = 400.0
 PATIENCE_SECONDS: Final = 12.0
 """A kill comes after so long at the latest."""
-LOOK_SECONDS: Final = 0.004
+LOOK_SECONDS: Final = 0.01
+GENERATION: Final = b'"kind":"generation"'
+"""What each line of the sandbox's journal holds that is a submit it took."""
 _FETCHED_AGAIN: Final = frozenset({"download_failed", "fetch_refused", "no_video"})
 
 
@@ -64,8 +66,8 @@ class Night:
         self._processes = Processes(base, settings)
         self._directory = self._processes.run
         self._videos = evidence.Videos(self._directory.videos)
-        self._read = 0
-        self._taken = 0
+        self._taken = evidence.Growing(self._processes.journal, GENERATION)
+        self._opened = evidence.Growing(self._processes.vitals, OPENED.encode())
         self._kills = dict.fromkeys(MOMENTS, 0)
         self._runs = 0
         self._phases: dict[str, float] = {}
@@ -141,7 +143,7 @@ class Night:
                 self._wait(process, PATIENCE_SECONDS, lambda: self._openings() > opened)
                 self._wait(process, 0.3 * self._rng.random())
             case _:
-                self._wait(process, PATIENCE_SECONDS, lambda: self._progress() >= goal)
+                self._wait(process, PATIENCE_SECONDS, lambda: self._taken.count() >= goal)
                 self._wait(process, 0.5 * self._rng.random())
 
     @staticmethod
@@ -159,20 +161,7 @@ class Night:
         """Count the sessions that were opened; the real command does not tell."""
         if self.settings.real_command:
             return self._processes.started if self._directory.status.exists() else 0
-        return (
-            self._processes.vitals.read_text().count(OPENED)
-            if self._processes.vitals.exists()
-            else 0
-        )
-
-    def _progress(self) -> int:
-        """Count what the server has taken, by the lines of its journal."""
-        with self._processes.journal.open("rb") as journal:
-            journal.seek(self._read)
-            news = journal.read()
-        self._read += len(news)
-        self._taken += news.count(b"\n")
-        return self._taken - 1
+        return self._opened.count()
 
     def _run_to_the_end(self, job_file: Path) -> None:
         """Repeat the command while tasks are left to do, and settle what stays unresolved."""

@@ -23,6 +23,9 @@ from tests.campaign.hurry import HurriedClock
 QUEUE_SECONDS: Final = 0.1
 GENERATE_SECONDS: Final = 0.3
 """Of the machine's time, however fast the campaign's own clock runs."""
+LARGE_EVERY: Final = 50
+LARGE_BYTES: Final = 1 << 20
+"""One clip in so many is so much larger: of a small one nothing has come yet when it is cut."""
 MARK: Final = uuid.UUID("d7c3f1d0-2f0e-4a53-9d6c-3a1f5b0c7e11")
 """Type of the box that says whose clip it is (ISO/IEC 14496-12, section 11.1)."""
 
@@ -33,11 +36,13 @@ def marked_clips() -> Callable[[ClipRequest], bytes]:
     Drawing 10,000 different clips would take longer than the night; with the box every file is
     unique all the same, and says which task it belongs to.
     """
+    padding = struct.pack(">I4s", LARGE_BYTES, b"free") + bytes(LARGE_BYTES - 8)
     template = render(ClipRequest("A night of many clips", width=32, height=32))
 
     def draw(request: ClipRequest) -> bytes:
         says = json.dumps([request.prompt, request.seed]).encode()
-        return template + struct.pack(">I4s", 24 + len(says), b"uuid") + MARK.bytes + says
+        mark = struct.pack(">I4s", 24 + len(says), b"uuid") + MARK.bytes + says
+        return template + (padding if request.seed % LARGE_EVERY == 0 else b"") + mark
 
     return draw
 
