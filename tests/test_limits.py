@@ -15,6 +15,7 @@ from batchgen.limits import (
     WINDOW_SECONDS,
     AdaptiveLimit,
     Breaker,
+    MinimumSpeed,
     Pause,
     RateLimit,
     RetryBudget,
@@ -308,3 +309,22 @@ def test_who_waits_as_long_as_it_was_told_may_repeat() -> None:
     for _ in range(10):
         budget.wait(0.0)
     assert budget.wait(budget.wait(0.0)) == 0.0
+
+
+def test_a_speed_is_judged_over_whole_windows() -> None:
+    speed = MinimumSpeed(per_second=100, window=10)
+    assert all(speed.is_kept(float(now), 0) for now in range(10)), "a slow start is no stall"
+    assert not speed.is_kept(10.0, 999)
+    speed = MinimumSpeed(per_second=100, window=10)
+    assert all(speed.is_kept(float(now), 100) for now in range(1000))
+
+
+@given(st.floats(1, 1e6), st.lists(st.floats(0, 5), min_size=1, max_size=100))
+def test_a_transfer_at_the_minimum_or_above_is_never_broken_off(
+    per_second: float, gaps: list[float]
+) -> None:
+    speed, now = MinimumSpeed(per_second, window=10), 0.0
+    assert speed.is_kept(now, 0)
+    for gap in gaps:
+        now += gap
+        assert speed.is_kept(now, int(gap * per_second) + 2)
