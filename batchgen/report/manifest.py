@@ -156,9 +156,14 @@ def write_manifest(job: Job, ledger: Ledger) -> None:
                 metadata.write(text)
 
 
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r", "\n", "\0", "＝", "＋", "－", "＠")
-"""What a spreadsheet may take for the start of a formula (OWASP, CSV Injection), also in full
-width."""
+_FORMULA: Final = (
+    *("=", "+", "-", "@", "\t", "\r", "\n", "\0"),
+    "\N{FULLWIDTH EQUALS SIGN}",
+    "\N{FULLWIDTH PLUS SIGN}",
+    "\N{FULLWIDTH HYPHEN-MINUS}",
+    "\N{FULLWIDTH COMMERCIAL AT}",
+)
+"""What a spreadsheet may take for the start of a formula (OWASP: CSV Injection)."""
 
 
 def csv_cell(value: Cell) -> str:
