@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Final
 
+from pydantic import TypeAdapter, ValidationError
+
 from batchgen.rundir import RunDirectory, replacing
 from batchgen.task import Status
 
@@ -57,6 +59,9 @@ class RunStatus:
         return open_tasks * 60 / rate if rate else None
 
 
+_STATUS: Final = TypeAdapter(RunStatus)
+
+
 def write_status(directory: RunDirectory, status: RunStatus) -> None:
     """Replace status.json.
 
@@ -70,7 +75,6 @@ def write_status(directory: RunDirectory, status: RunStatus) -> None:
 def read_status(directory: RunDirectory) -> RunStatus | None:
     """Read status.json; None where there is none, or none that can be read."""
     try:
-        content = json.loads(directory.status.read_text("utf-8"))
-        return RunStatus(**content)
-    except (OSError, ValueError, TypeError, RecursionError):
+        return _STATUS.validate_json(directory.status.read_bytes())
+    except (OSError, ValidationError):
         return None
