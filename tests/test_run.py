@@ -592,3 +592,27 @@ async def test_a_wall_clock_that_jumps_between_two_runs_times_nothing_out(
         provider.fetch_answers[generation_id] = [Pending("generating")] * 3
     summary, _ = await do(job(tmp_path, 5), provider, clock=ADayLater())
     assert summary.counts == {Status.SUCCEEDED: 5}
+
+
+async def test_a_run_that_waits_for_room_to_note_its_intents_ends_when_it_is_told_to(
+    tmp_path: Path, provider: Scripted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = Writer.record
+
+    async def full(writer: Writer, step: Step[Any]) -> Any:
+        if "intend" in step.__qualname__:
+            error = LedgerError("the ledger could not be written: database or disk is full")
+            error.full = True
+            raise error
+        return await record(writer, step)
+
+    async def drain(run: Run) -> None:
+        await anyio.sleep(0.1)
+        run.stopping.drain(Reason.INTERRUPTED)
+
+    monkeypatch.setattr(Writer, "record", full)
+    summary, events = await do(job(tmp_path, 5), provider, meanwhile=drain)
+    assert summary.reason is Reason.INTERRUPTED
+    assert summary.counts == {Status.PENDING: 5}
+    assert provider.taken == {}, "no intent, no submit"
+    assert "waits until there is room" in notices(events)

@@ -379,7 +379,7 @@ class Ledger:
                 (client_request_id, task_id, body_sha256, reserved_usd, at, task_id),
             )
 
-        await self._record(step)
+        await self._writer.record(step)
 
     async def accepted(self, task_id: str, generation_id: str, *, at: float) -> bool:
         """Keep the id a submit was given, also one found later in the provider's log.

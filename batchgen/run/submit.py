@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 
+from batchgen.errors import LedgerError
 from batchgen.ledger import Record
 from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
@@ -28,9 +29,16 @@ async def submit(means: Means, record: Record) -> Generation | None:
 async def _until_taken(means: Means, record: Record) -> Generation | None:
     tries = 0
     while True:
-        async with means.traffic.post():
-            taken = means.clock.now()
-            outcome = await _post(means, record, taken)
+        try:
+            async with means.traffic.post():
+                taken = means.clock.now()
+                outcome = await _post(means, record, taken)
+        except LedgerError as error:
+            if not error.full:
+                raise
+            # Here and not in the ledger: who waits behind a shield cannot be told to stop.
+            await means.wait_for_room(error)
+            continue
         if isinstance(outcome, Accepted):
             return Generation(outcome.generation_id, taken)
         if outcome is None:
