@@ -60,6 +60,11 @@ class RunDirectory:
         """What the sandbox inside this run has taken."""
         return self.state / "sandbox.jsonl"
 
+    @property
+    def log(self) -> Path:
+        """What happened, a line an event."""
+        return self.path / "run.log"
+
     def is_run(self) -> bool:
         """Tell whether a run has been here."""
         return self.ledger.is_file()
@@ -81,6 +86,12 @@ class RunDirectory:
                         f"{folder} is a symbolic link: it leads out of the run directory"
                     )
                 folder.mkdir(parents=True, exist_ok=True)
+            # All other files are replaced and never written through.
+            for file in (self.ledger, self.rescued_ids, self.sandbox_journal, self.log):
+                if file.is_symlink():
+                    raise RunDirectoryError(
+                        f"{file} is a symbolic link: it leads out of the run directory"
+                    )
             if not os.access(self.state, os.W_OK):
                 raise RunDirectoryError(f"{self.path} is read-only; choose another with --output")
         except FileExistsError as error:

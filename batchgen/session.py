@@ -240,7 +240,7 @@ async def open_session(
         with _placed(ledger):
             for leftover in ledger.directory.parts.iterdir():
                 leftover.unlink()
-            log = stack.enter_context(RunLog(ledger.directory.path / "run.log", clock.now))
+            log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
         watchers = Watchers(log, observer)
         run = Run(
             job,

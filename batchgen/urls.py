@@ -1,7 +1,7 @@
 """Which addresses are safe to talk to. Pure: looks nothing up."""
 
 import ipaddress
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 
 def base_url_objection(url: str) -> str | None:
@@ -31,3 +31,16 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def without_secrets(url: str) -> str:
+    """Return an address as it may be kept: no user, no password, no query, no fragment.
+
+    The query of a video's address is a signature: who has it can fetch the video. Of a text that
+    is no URL nothing is kept.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return ""
+    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))

@@ -10,7 +10,8 @@ from click.exceptions import Exit
 
 from batchgen._version import __version__
 from batchgen.cli import gallery, init, plan, resolve, retry, run, serve, status, validate
-from batchgen.errors import BatchgenError, ExitCode
+from batchgen.errors import BatchgenError, ExitCode, JobFileError
+from batchgen.terminal import visible
 
 ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
 
@@ -57,10 +58,14 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         error.show()
         code = error.exit_code
     except BatchgenError as error:
-        print(f"batchgen: {error}", file=sys.stderr)
+        said = str(error)
+        if not isinstance(error, JobFileError):  # which has drawn its own lines, tabs and all
+            said = "\n".join(map(visible, said.split("\n")))
+        print(f"batchgen: {said}", file=sys.stderr)
         code = error.exit_code
     except OSError as error:
-        print(f"batchgen: {error.filename or 'disk'}: {error.strerror or error}", file=sys.stderr)
+        said = f"batchgen: {error.filename or 'disk'}: {error.strerror or error}"
+        print(visible(said), file=sys.stderr)
         code = ExitCode.USAGE
     except KeyboardInterrupt:
         print("batchgen: interrupted", file=sys.stderr)

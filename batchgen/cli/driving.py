@@ -14,7 +14,7 @@ from batchgen.job import Job
 from batchgen.providers.opening import key_names
 from batchgen.session import Again, Session, open_session
 from batchgen.task import UNDER_WAY, Status
-from batchgen.terminal import duration
+from batchgen.terminal import duration, visible
 
 _STOPPED = {
     Reason.INTERRUPTED: ExitCode.INTERRUPTED,
@@ -161,7 +161,7 @@ def ending(job: Job, summary: Summary) -> str:
         lines.append(f"{left} left to do: {way}run the same command again")
     if done:
         lines.append(f"look at them: {folder / 'index.html'}")
-    return "\n".join(lines)
+    return "\n".join(map(visible, lines))
 
 
 def _key_hint(job: Job) -> str:

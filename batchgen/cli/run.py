@@ -43,9 +43,11 @@ def run(
 
     Goes on where an earlier run of the same job ended, however it ended.
     """
+    from batchgen.terminal import visible
+
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
-        click.echo(f"batchgen: {warning}", err=True)
+        click.echo(f"batchgen: {visible(warning)}", err=True)
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
     from batchgen.session import Again

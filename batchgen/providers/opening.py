@@ -12,6 +12,7 @@ from batchgen.job import Job, ProviderSettings
 from batchgen.providers.aimlapi import Secret, connect
 from batchgen.providers.base import Provider
 from batchgen.rundir import RunDirectory
+from batchgen.urls import base_url_objection
 
 BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
 KEY_NAMES: Final = {
@@ -34,7 +35,8 @@ async def open_provider(
     the run directory, so that a run that was killed finds its generations again.
 
     Raises:
-        ProviderRefused: There is no key, or it cannot be one.
+        ProviderRefused: There is no key, or it cannot be one, or the address is not one to send it
+            to.
         UsageError: The sandbox's extra `media` is not installed.
     """
     settings = job.provider
@@ -51,6 +53,9 @@ async def open_provider(
         else:
             key = find_key(settings, environment)
             base_url = settings.base_url or BASE_URLS[settings.kind]
+            # A job file's was checked when it was read; this may be a program's.
+            if objection := base_url_objection(base_url):
+                raise ProviderRefused(objection)
         yield await stack.enter_async_context(
             connect(base_url, key, settings.model, job.run.timeout, now)
         )

@@ -19,6 +19,7 @@ from batchgen.policy import Action, Phase, decide
 from batchgen.polling import next_wait
 from batchgen.run.means import Generation, Means
 from batchgen.task import Cause, Status
+from batchgen.urls import without_secrets
 
 UNKNOWN_ID_GRACE: Final = 120.0
 """Seconds after a submit in which its id may be unknown to the provider."""
@@ -99,8 +100,7 @@ async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> N
     queue_s, generate_s = waiting.split()
     news = await means.ledger.completed(
         waiting.record.task_id,
-        # The query holds a signature.
-        video_url=outcome.url.split("?")[0].split("#")[0],
+        video_url=without_secrets(outcome.url),
         at=means.clock.now(),
         polls=waiting.asked,
         queue_s=queue_s,
