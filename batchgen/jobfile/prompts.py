@@ -44,8 +44,8 @@ def read_prompt_file(path: Path, shown: str) -> list[WrittenPrompt]:
         )
     try:
         source = decode(shown, path.read_bytes())
-    except OSError as error:
-        reason = error.strerror or str(error)
+    except (OSError, ValueError) as error:  # the latter of a NUL in the path
+        reason = getattr(error, "strerror", None) or str(error)
         raise JobFileError([Problem(Place(shown), f"cannot be read: {reason}")]) from None
     prompts = [
         WrittenPrompt(text, Place(shown, number, 1))

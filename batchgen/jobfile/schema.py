@@ -210,10 +210,19 @@ class PromptEntry(BaseModel):
     id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
 
 
+def _path(value: str) -> str:
+    if any(sign < " " or sign == "\x7f" for sign in value):
+        raise ValueError("expected a path, without control characters")
+    return value
+
+
+PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+
+
 class PromptFile(Part):
     """Prompts that stand in a file of their own, named from the job file's folder."""
 
-    file: Annotated[str, Field(min_length=1)]
+    file: PathText
 
 
 def _item_shape(value: object) -> str | None:
@@ -334,7 +343,7 @@ class BudgetPart(Part):
 class OutputPart(Part):
     """`output`."""
 
-    dir: Annotated[str, Field(min_length=1)] = "output/${job}"
+    dir: PathText = "output/${job}"
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
 
 

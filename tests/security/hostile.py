@@ -1,4 +1,4 @@
-"""Texts that mean harm wherever they are shown, and an API that sends them back with what it knows."""
+"""Texts that mean harm wherever they are shown, and an API that repeats them and every secret."""
 
 import itertools
 import json
@@ -39,7 +39,7 @@ TEXTS: Final = {
     "line feed": "\n=1+1",
     "wide formula": "\N{FULLWIDTH EQUALS SIGN}1+1",
     "apostrophe": "'=1+1",
-    "quotes": "\"'`,;\"\"=1+1,\"",
+    "quotes": '"\'`,;""=1+1,"',
     "script": "</script><script>alert(1)</script>",
     "comment": "<!--<script>",
     "attribute": "\" onerror=alert(1) x='",
