@@ -26,6 +26,7 @@ class Night:
         before: What lay in `base` before, by path: kind and hash.
         code: The exit code of `run`.
         screens: What each command wrote, by its name, both streams.
+        file_requests: What came for a file: address and headers.
     """
 
     base: Path
@@ -33,6 +34,7 @@ class Night:
     before: dict[str, str]
     code: int
     screens: dict[str, bytes]
+    file_requests: list[str]
 
     def rows(self) -> list[dict[str, Any]]:
         lines = (self.folder / "manifest.jsonl").read_bytes().split(b"\n")
@@ -92,7 +94,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
     (base / "treasure").write_text("mine")
 
     async def go() -> Night:
-        async with hostile_api() as url:
+        async with hostile_api() as (url, api):
             job = {
                 "name": "night",
                 "provider": {"kind": "aimlapi", "base_url": url},
@@ -123,6 +125,6 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Night:
             ):
                 ended, screens[" ".join(map(str, arguments[:-1]))] = await _command(cwd, *arguments)
                 assert ended == 0, screens
-            return Night(base, folder, before, code, screens)
+            return Night(base, folder, before, code, screens, api.file_requests)
 
     return asyncio.run(go())

@@ -76,11 +76,11 @@ class Api:
     The seed says what becomes of it: 1 a video, 2 a failure, 3 a refusal, 4 a file that is gone.
 
     Attributes:
-        paths: What was asked for, in order.
+        file_requests: What came for a file: address and headers.
     """
 
     def __init__(self) -> None:
-        self.paths: list[str] = []
+        self.file_requests: list[str] = []
         self._prompts: dict[str, tuple[str, int]] = {}
         self._numbers = itertools.count()
 
@@ -113,7 +113,7 @@ class Api:
         )
 
     async def file(self, request: web.Request) -> web.Response:
-        self.paths.append(request.path)
+        self.file_requests.append(f"{request.path_qs} {dict(request.headers)}")
         _, seed = self._prompts[request.path.removeprefix("/").removesuffix(".mp4")]
         if seed == 4:
             return web.Response(status=451, text=f"{SIGNATURE} {KEY}")
@@ -137,8 +137,8 @@ class Api:
 
 
 @asynccontextmanager
-async def hostile_api() -> AsyncIterator[str]:
-    """Serve the API on this machine; yield its root."""
+async def hostile_api() -> AsyncIterator[tuple[str, Api]]:
+    """Serve the API on this machine; yield its root and itself."""
     api = Api()
     app = web.Application()
     for path in ("/v2/generate/video/alibaba/generation", "/v2/video/generations"):
@@ -149,6 +149,6 @@ async def hostile_api() -> AsyncIterator[str]:
     await runner.setup()
     try:
         await web.TCPSite(runner, "127.0.0.1", 0).start()
-        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}", api
     finally:
         await runner.cleanup()

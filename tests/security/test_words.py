@@ -18,7 +18,7 @@ from batchgen.display import LiveDisplay, PlainDisplay
 from batchgen.errors import JobFileError, Place, Problem, UsageError
 from batchgen.events import Level, Notice, TaskMoved
 from batchgen.jobfile import load_job
-from batchgen.report.gallery import write_gallery
+from batchgen.report.gallery import Row, write_gallery
 from batchgen.report.log import RunLog
 from batchgen.report.manifest import csv_cell
 from batchgen.task import Status
@@ -175,7 +175,7 @@ def test_the_night_s_page_holds_every_prompt_as_data(night: Night) -> None:
 
 @pytest.mark.parametrize("address", ["javascript:alert(1)", "https://evil.example/x.mp4", "//evil"])
 def test_a_parameter_called_href_is_no_address_of_the_page(tmp_path: Path, address: str) -> None:
-    rows = [
+    rows: list[Row] = [
         {"task_id": "a", "status": "succeeded", "file_name": "videos/a.mp4", "href": address},
         {"task_id": "b", "status": "pending", "file_name": None, "href": address},
     ]
