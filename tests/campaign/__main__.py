@@ -1,6 +1,7 @@
 """`python -m tests.campaign [--tasks N] [--kills K] [--seeds 1,2,3]`."""
 
 import argparse
+import signal
 import sys
 import tempfile
 from pathlib import Path
@@ -45,6 +46,8 @@ def main() -> int:
     parser.add_argument("--no-faults", action="store_true", help="kills only")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps what the nights leave")
     options = parser.parse_args()
+    # Ended from outside it ends its processes too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     broken = False
     for seed in map(int, options.seeds.split(",")):
         settings = NightSettings(
