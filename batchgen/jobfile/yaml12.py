@@ -65,9 +65,11 @@ MAX_SHOWN: Final = 160
 """Characters of a line that is shown."""
 
 _SECRET: Final = re.compile(
-    r"(?:^|[{,])[\s\"'-]*(?i:api[ _-]?key|key|token|secret|password|authorization)[\"']?\s*:"
+    r"(?:^|[{,])[\s\"'-]*(?:[\w-]*(?:[_-]|(?<=[a-z])(?=[A-Z])))?"
+    r"(?i:api ?key|key|token|secret|pass|password|passwd|auth|authorization|bearer|credentials?)"
+    r"[\"']?\s*:"
     r"|\bapi_key_env[\"']?\s*:(?!\s*[\"']?[A-Z_][A-Z0-9_]*[\"']?\s*(?:[,}#]|$))"
-    r"|\b(?i:bearer)\s|\bsk-|://[^/\s]*@"
+    r"|\b(?i:bearer)\s|\bsk-|\b[0-9a-fA-F]{24}|://[^/\s]*@"
 )
 """What a line may hold that must not be shown, whatever the mistake on it."""
 
