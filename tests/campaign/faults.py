@@ -32,7 +32,7 @@ _ANY: Final[Sequence[tuple[float, Rule]]] = (
 )
 _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
     # Each halves the limit, nearly: a few in a hundred would have the night crawl.
-    *((0.06 * weight, rule) for weight, rule in _BUSY),
+    *((0.03 * weight, rule) for weight, rule in _BUSY),
     (4, {"do": "lose_answer"}),
     *(
         (0.7, {"do": "status", "status": status, "taken": taken})

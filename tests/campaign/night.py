@@ -23,7 +23,7 @@ REACHABLE: Final = 0.9
 MOST_RUNS: Final = 60
 """Runs without a kill after which a night is given up as one that does not end."""
 RUN_SECONDS: Final = 400.0
-PATIENCE_SECONDS: Final = 12.0
+PATIENCE_SECONDS: Final = 6.0
 """A kill comes after so long at the latest."""
 LOOK_SECONDS: Final = 0.01
 GENERATION: Final = b'"kind":"generation"'

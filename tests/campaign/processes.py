@@ -14,7 +14,6 @@ from typing import Any, Final
 from batchgen.rundir import RunDirectory
 from tests.campaign.faults import fault_plan
 from tests.campaign.hurry import HurriedClock
-from tests.campaign.server import QUEUE_SECONDS
 
 REPO: Final = Path(__file__).parents[2]
 KEY: Final = "canary-key-0123456789abcdef"
@@ -39,7 +38,7 @@ class NightSettings:
     tasks: int
     kills: int
     seed: int
-    rate: float = 20.0
+    rate: float = 30.0
     faults: bool = True
     real_command: bool = False
 
@@ -57,8 +56,8 @@ def job(url: str, settings: NightSettings) -> dict[str, Any]:
             "concurrency": 64,
             "submits": SUBMITS,
             "downloads": 8,
-            # No clip is done sooner.
-            "poll": {"first": settings.rate * (QUEUE_SECONDS + 0.1)},
+            # Hardly a clip is done sooner.
+            "poll": {"first": settings.rate * 0.3, "every": settings.rate * 0.2},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
             "timeout": {"request": "2s", "submit": "3s", "download": "3s", "generation": "1m"},
         },
