@@ -130,6 +130,7 @@ class Breaker:
     _in_a_row: int = 0
     _gap: float = PROBE_SECONDS
     _probe_at: float | None = None
+    _held_until: float = float("-inf")
 
     @property
     def is_open(self) -> bool:
@@ -148,7 +149,8 @@ class Breaker:
     def went_well(self, now: float) -> bool:
         """Note a request that was answered; return whether that closed the breaker."""
         self._in_a_row = 0
-        if self._probe_at is None:
+        if self._probe_at is None or now < self._held_until:
+            # One that left before the breaker was tripped says nothing of those to come.
             self._note(now, well=True)
             return False
         self._probe_at, self._gap = None, PROBE_SECONDS
@@ -164,6 +166,8 @@ class Breaker:
         """
         self._note(now, well=False)
         if self._probe_at is not None:
+            # A busy host's short wait is no pace for one that is out of order.
+            self._gap = max(self._gap, PROBE_SECONDS)
             if self.costly and reached:
                 self._gap = min(2 * self._gap, MAX_PROBE_SECONDS)
             self._probe_at = max(self._probe_at, now + self._gap)
@@ -186,6 +190,7 @@ class Breaker:
         was_closed = self._probe_at is None
         self._gap = seconds
         self._probe_at = max(self._probe_at or 0.0, now + seconds)
+        self._held_until = self._probe_at
         return was_closed
 
     def _note(self, now: float, *, well: bool) -> None:

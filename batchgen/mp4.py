@@ -67,6 +67,8 @@ def inspect(path: Path) -> VideoInfo:
         for needed in (b"moov", b"mdat"):
             if needed not in kinds:
                 raise NotAVideo(f"the file is cut: its {needed.decode()} box is missing")
+        if boxes[-1].kind == b"moof":
+            raise NotAVideo("the file is cut: its last fragment has no content")
         moov = next(box for box in boxes if box.kind == b"moov")
         if moov.end - moov.start > MAX_HEADER_BYTES:
             raise NotAVideo("the file's header is larger than any clip's")
@@ -118,7 +120,7 @@ def _info(file: IO[bytes], moov: _Box) -> VideoInfo:
             handler = _content(file, _path(file, media, b"hdlr"))
             if handler[8:12] == b"vide":
                 return _track(file, trak, media)
-    except (LookupError, struct.error):
+    except (LookupError, struct.error, NotAVideo):
         return VideoInfo()
     return VideoInfo()
 

@@ -187,3 +187,26 @@ def sync_directory(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def opened_folder(path: Path) -> Iterator[int]:
+    """Open a folder of the run directory, so that names given in it stay in it. Blocks.
+
+    Yields:
+        The folder's descriptor, which no later change of its path leads elsewhere.
+
+    Raises:
+        RunDirectoryError: It is no folder any more: a link in its place may lead anywhere.
+        OSError: It cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except NotADirectoryError:
+        raise RunDirectoryError(
+            f"{path} was replaced by a link or a file: it leads out of the run directory"
+        ) from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)

@@ -7,9 +7,10 @@ import errno
 import hashlib
 import ipaddress
 import os
+import re
 import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Literal
@@ -19,13 +20,14 @@ import aiofiles
 import aiohttp
 import anyio
 import anyio.to_thread
+from yarl import URL
 
 from batchgen import headers, mp4
 from batchgen._version import __version__
 from batchgen.departure import Departure, departures
 from batchgen.limits import MinimumSpeed
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
-from batchgen.rundir import sync_directory
+from batchgen.rundir import opened_folder
 from batchgen.terminal import printable
 from batchgen.urls import is_loopback
 
@@ -38,6 +40,13 @@ MIN_BYTES_PER_SECOND: Final = 1024.0
 """A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""
 STALL_SECONDS: Final = 60.0
 """A file host that sends nothing for so long is taken for gone."""
+_LOCAL: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+"""What keeps this machine from making any connection: no host's fault."""
+_PLAIN_URL: Final = re.compile(
+    r"https?://[a-z0-9.-]+(:[0-9]{1,5})?/([\w.~!$&'()*+,;=:@/?-]|%[0-9A-F]{2})*\Z",
+    re.ASCII | re.IGNORECASE,
+)
+"""An absolute URL with a plain host and nothing that RFC 3986 would have escaped."""
 _EMBEDS_IPV4: Final = frozenset({0, 0xFFFF, 0x64FF9B << 64})
 """First 96 bits of IPv6 addresses that end in an IPv4 one: compatible, mapped, NAT64."""
 
@@ -67,6 +76,7 @@ class Part:
         digest: The hash of these bytes.
         version: The server's word for the version they belong to (a strong ETag), if it gave one.
         total: Bytes the whole has, if known.
+        durable: Whether it is all here and survives a crash: nothing is left to be fetched.
     """
 
     path: Path
@@ -74,10 +84,12 @@ class Part:
     digest: Any = field(default_factory=hashlib.sha256)
     version: str | None = None
     total: int | None = None
+    durable: bool = False
 
     def restart(self) -> None:
         """Forget what was received: it belongs to no known version."""
         self.received, self.digest, self.version, self.total = 0, hashlib.sha256(), None, None
+        self.durable = False
 
 
 class Transfer:
@@ -88,6 +100,7 @@ class Transfer:
         open_to_loopback: Whether plain http and this machine's own addresses are allowed: only
             where the API itself is on this machine.
         seconds: How long one try may take.
+        stall: Seconds without a byte, or with too few, after which a try is broken off.
     """
 
     def __init__(
@@ -96,9 +109,10 @@ class Transfer:
         *,
         open_to_loopback: bool,
         seconds: float,
+        stall: float,
     ) -> None:
         self._session = session
-        self._window = min(STALL_SECONDS, seconds)
+        self._window = min(stall, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
             total=seconds, sock_connect=30.0, sock_read=self._window
@@ -110,16 +124,22 @@ class Transfer:
         Cancelling it leaves the part, which a later try in this process goes on from.
 
         Raises:
-            OSError: The disk is full or fails; the part stays as far as it came.
+            OSError: This machine's own trouble: the disk is full or fails, or there are no more
+                descriptors for files and sockets. The part stays as far as it can be relied on.
+            RunDirectoryError: The folder of parts was replaced by a link, which may lead anywhere.
         """
-        trouble = await self._receive(url, part)
-        if trouble is not None:
-            return trouble
+        if not part.durable:
+            trouble = await self._receive(url, part)
+            if trouble is not None:
+                return trouble
         try:
             info = await anyio.to_thread.run_sync(mp4.inspect, part.path)
         except mp4.NotAVideo as error:
             part.restart()
             return Unusable(str(error))
+        except FileNotFoundError:
+            part.restart()
+            raise
         return Saved(part.received, part.digest.hexdigest(), info)
 
     async def _receive(self, url: str, part: Part) -> Trouble | None:
@@ -131,7 +151,7 @@ class Transfer:
             trace = Departure()
             try:
                 async with self._session.get(
-                    url,
+                    _exactly(url),
                     headers=_range_headers(part),
                     allow_redirects=False,
                     timeout=self._timeout,
@@ -141,6 +161,8 @@ class Transfer:
                         return await _take(response, part, self._window)
                     url = urljoin(url, response.headers.get("Location", ""))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                if isinstance(error, aiohttp.ClientConnectorError) and error.errno in _LOCAL:
+                    raise OSError(error.errno, os.strerror(error.errno)) from None
                 return _trouble(error, left=trace.left)
         return Unusable(f"more than {MAX_REDIRECTS} redirects")
 
@@ -159,12 +181,15 @@ class Transfer:
 
 
 @asynccontextmanager
-async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Transfer]:
+async def open_transfer(
+    *, base_url: str, seconds: float, stall: float = STALL_SECONDS
+) -> AsyncIterator[Transfer]:
     """Open the connections for files and close them at the end.
 
     Args:
         base_url: Root of the API; files on this machine are fetched only if it is here too.
         seconds: How long one try of one file may take.
+        stall: Seconds without a byte, or with too few, after which a try is broken off.
     """
     open_to_loopback = is_loopback(urlsplit(base_url).hostname or "")
 
@@ -184,7 +209,7 @@ async def open_transfer(*, base_url: str, seconds: float) -> AsyncIterator[Trans
         read_bufsize=2 * WRITE_BYTES,
         trace_configs=[departures()],
     ) as session:
-        yield Transfer(session, open_to_loopback=open_to_loopback, seconds=seconds)
+        yield Transfer(session, open_to_loopback=open_to_loopback, seconds=seconds, stall=stall)
 
 
 def _allowed(address: str, *, open_to_loopback: bool) -> bool:
@@ -197,6 +222,14 @@ def _allowed(address: str, *, open_to_loopback: bool) -> bool:
     if ip.is_loopback:
         return open_to_loopback
     return ip.is_global and not ip.is_multicast
+
+
+def _exactly(url: str) -> URL:
+    """Have a URL sent as it stands: a signature may be over its very letters.
+
+    Left to itself, yarl would undo escapes it holds for needless, such as a query's %2F.
+    """
+    return URL(url, encoded=_PLAIN_URL.match(url) is not None)
 
 
 def _range_headers(part: Part) -> dict[str, str]:
@@ -218,7 +251,11 @@ async def _take(response: aiohttp.ClientResponse, part: Part, window: float) -> 
             if span is None or span[0] != part.received or etag != part.version:
                 part.restart()
                 return Interrupted("the server sent another part of the file than was asked for")
-            part.total = span[1] if span[1] is not None else part.total
+            total = part.total if span[1] is None else span[1]
+            if part.total not in (None, total):
+                part.restart()
+                return Interrupted("the file has another length than before")
+            part.total = total
         case 416:
             part.restart()
             return Interrupted("the server has no such part of the file")
@@ -238,9 +275,7 @@ async def _write(
     response: aiohttp.ClientResponse, part: Part, speed: MinimumSpeed
 ) -> Trouble | None:
     """Stream the body into the part file, hashing on the way, and make it durable."""
-    # Unbuffered: what `received` counts has been written, and fsync reaches all of it.
-    mode: Literal["r+b", "wb"] = "r+b" if part.received else "wb"
-    async with _opened(part.path, mode) as file:
+    async with _opened(part) as file:
         await file.seek(part.received)
         await file.truncate()
         waiting = bytearray()
@@ -271,15 +306,27 @@ async def _write(
             # After a failed fsync nobody knows which bytes are on disk.
             part.restart()
             raise
+    part.durable = True
     return None
 
 
 @asynccontextmanager
-async def _opened(path: Path, mode: Literal["r+b", "wb"]) -> AsyncIterator[Any]:
-    """Open a file and close it, whenever the cancellation comes: both happen in a thread."""
+async def _opened(part: Part) -> AsyncIterator[Any]:
+    """Open a part and close it, whenever the cancellation comes: both happen in a thread."""
+    mode: Literal["r+b", "wb"] = "r+b" if part.received else "wb"
     with anyio.CancelScope(shield=True):
-        file = await aiofiles.open(path, mode, buffering=0, opener=_open_no_link)
+        try:
+            # Unbuffered: what `received` counts has been written, and fsync reaches all of it.
+            file = await aiofiles.open(part.path, mode, buffering=0, opener=_open_no_link)
+        except OSError as error:
+            if error.errno not in _LOCAL:
+                # Gone, or another file: the next try makes it anew.
+                part.restart()
+            raise
     try:
+        if os.fstat(file.fileno()).st_size < part.received:
+            part.restart()
+            raise OSError(errno.EIO, "bytes that were written are no longer there")
         yield file
     finally:
         with anyio.CancelScope(shield=True):
@@ -291,17 +338,22 @@ async def _append(file: Any, part: Part, waiting: bytearray) -> None:
     block = bytes(waiting)
     waiting.clear()
     rest = memoryview(block)
-    while rest:
-        rest = rest[await file.write(rest) :]
+    # A thread that writes must be done before the descriptor is closed and given to another file.
+    with anyio.CancelScope(shield=True):
+        while rest:
+            rest = rest[await file.write(rest) :]
     part.digest.update(block)
     part.received += len(block)
 
 
 def _open_no_link(path: str, flags: int) -> int:
     """Open a part, never through a symbolic link: that may lead out of the run directory."""
-    if flags & os.O_CREAT:
-        Path(path).unlink(missing_ok=True)
-    return os.open(path, flags | os.O_NOFOLLOW, 0o666)
+    part = Path(path)
+    with opened_folder(part.parent) as folder:
+        if flags & os.O_CREAT:
+            with suppress(FileNotFoundError):
+                os.unlink(part.name, dir_fd=folder)
+        return os.open(part.name, flags | os.O_NOFOLLOW, 0o666, dir_fd=folder)
 
 
 def _trouble(error: BaseException, *, left: bool) -> Trouble:
@@ -330,21 +382,24 @@ def _trouble(error: BaseException, *, left: bool) -> Trouble:
 async def finish(part: Path, final: Path) -> None:
     """Give a durable part its final name, and make the name durable too.
 
+    A link under that name is replaced, not followed.
+
     Raises:
-        OSError: The name cannot be given, or leads out of the run directory.
+        IsADirectoryError: A directory has the name.
+        RunDirectoryError: The folder of videos was replaced by a link, which may lead anywhere.
+        OSError: The name cannot be given now.
     """
 
     def work() -> None:
-        if final.parent.is_symlink():
-            raise OSError(errno.ELOOP, "a symbolic link leads out of the run directory")
-        part.replace(final)
-        sync_directory(final.parent)
+        with opened_folder(final.parent) as folder:
+            os.replace(part, final.name, dst_dir_fd=folder)
+            os.fsync(folder)
 
     await anyio.to_thread.run_sync(work)
 
 
 def hash_file(path: Path) -> str | None:
-    """Hash a file; None where there is none. Blocks."""
+    """Hash a file; None where there is none, or a link to one. Blocks."""
     if not path.is_file() or path.is_symlink():
         return None
     with path.open("rb") as file:

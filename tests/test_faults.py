@@ -19,8 +19,9 @@ from hypothesis import strategies as st
 from batchgen.errors import UsageError
 from batchgen.models import WAN_1_3B
 from batchgen.sandbox import FaultPlan, Sandbox, SandboxSettings, load_plan, running
+from batchgen.sandbox.choosing import Faults
 from batchgen.sandbox.clips import ClipRequest, render
-from batchgen.sandbox.faults import ANYWHERE, Faults, Rule
+from batchgen.sandbox.faults import ANYWHERE, Asked, Rule
 from batchgen.sandbox.planfile import _RULES
 from tests.conftest import REPO
 
@@ -257,6 +258,7 @@ FETCHES: list[tuple[dict[str, Any], Check]] = [
     ({"do": "new_fields"}, lambda s: s.json["progress"] == 0.5 and s.json["video"]["url"]),
     ({"do": "no_video", "style": "none"}, lambda s: "video" not in s.json),
     ({"do": "no_video", "style": "null"}, lambda s: s.json["video"] is None),
+    ({"do": "no_video", "style": None}, lambda s: s.json["video"] is None),
     ({"do": "no_video", "style": "empty_list"}, lambda s: s.json["video"] == []),
     ({"do": "no_video", "style": "relative"}, lambda s: s.json["video"]["url"].startswith("/")),
     ({"do": "no_video", "style": "data"}, lambda s: s.json["video"]["url"].startswith("data:")),
@@ -300,6 +302,7 @@ DOWNLOADS: list[tuple[dict[str, Any], dict[str, str], Check]] = [
         {},
         lambda s: "content-length" not in s.head and s.body == CLIP[: len(CLIP) // 10],
     ),
+    ({"do": "cut", "framing": "close", "at": 77}, {}, lambda s: s.body == CLIP[:77]),
     (
         {"do": "cut", "framing": "content_length", "at": 0.5},
         PART,
@@ -364,7 +367,7 @@ def test_every_fault_there_is_is_tried_above() -> None:
 
 
 async def test_the_same_id_is_given_twice_and_nothing_else_is_taken() -> None:
-    async with serving({"on": "submit", "do": "same_id", "skip": 1}) as server:
+    async with serving({"on": "submit", "do": "same_id"}) as server:
         first = await server.submit("one")
         second = await server.submit("two")
         assert second.json["id"] == first.json["id"]
@@ -378,6 +381,24 @@ async def test_an_idle_connection_is_closed_without_having_been_announced() -> N
         assert seen.head.get("connection") != "close"
         assert seen.end == "closed"
         assert (await server.submit(keep=True)).end == "open", "as usual, it is kept"
+
+
+async def test_a_connection_may_be_closed_only_when_its_next_request_has_come() -> None:
+    plan = {"on": "submit", "do": "close_idle", "when": "next_request", "first": 1}
+    async with serving(plan) as server:
+        where = urlsplit(server.sandbox.url)
+        body = json.dumps({"model": WAN_1_3B, "prompt": "fox"}).encode()
+        head = f"POST {FORM} HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer k\r\n"
+        head += f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+        reader, writer = await asyncio.open_connection(where.hostname, where.port)
+        writer.write(head.encode() + body)
+        assert b"201" in await reader.readline()
+        await anyio.sleep(0.2)
+        assert not reader.at_eof(), "unlike one that is closed at once"
+        writer.write(head.encode() + body)
+        assert b"HTTP" not in await reader.read(), "the second got no answer"
+        writer.close()
+        assert server.taken == 1
 
 
 async def test_a_generation_that_a_plan_fails_costs_nothing_and_one_that_is_stuck_stays() -> None:
@@ -447,7 +468,7 @@ def chosen(plan: FaultPlan, requests: list[tuple[Any, str]]) -> Counter[tuple[st
     faults = Faults(plan, 0.0)
     met: Counter[tuple[str, str, str]] = Counter()
     for place, identity in requests:
-        rule = faults.choose(place, identity, 0.0, ranged=False)
+        rule = faults.choose(Asked(place, identity), 0.0)
         if rule is not None:
             met[place, identity, rule.do] += 1
     return met
@@ -493,7 +514,7 @@ def turns(plan: FaultPlan, count: int, identity: str = "a") -> list[int]:
     return [
         turn
         for turn in range(count)
-        if faults.choose("fetch", identity, float(turn), ranged=False) is not None
+        if faults.choose(Asked("fetch", identity, age=1.0), float(turn)) is not None
     ]
 
 
@@ -506,7 +527,7 @@ def test_first_and_skip_count_requests_from_and_until_seconds() -> None:
 
 def test_each_bounds_what_one_generation_suffers() -> None:
     faults = Faults(plan_of(each=2), 0.0)
-    met = [faults.choose("fetch", identity, 0.0, ranged=False) for identity in "ababab"]
+    met = [faults.choose(Asked("fetch", identity), 0.0) for identity in "ababab"]
     assert [rule is not None for rule in met] == [True] * 4 + [False] * 2
 
 
@@ -528,9 +549,14 @@ WRONG = [
     ("faults: [{do: html}]", "1:10", "on is missing"),
     ("faults: [{on: submitt, do: html}]", "1:15", "'submit', 'fetch'"),
     ("faults: [{on: [], do: html}]", "1:15", "at least 1"),
-    ("faults: [{on: fetch, do: lose_answer}]", "1:10", "done to submit only, not to fetch"),
-    ("faults: [{on: fetch, do: html, rate: 500%}]", "1:38", "less than or equal to 1"),
-    ("faults: [{on: fetch, do: html, rate: some}]", "1:38", "valid number"),
+    ("faults: [{on: fetch, do: lose_answer}]", "1:15", "done to submit only, not to fetch"),
+    ("faults: [{on: all, do: cut}]", "1:15", "done to download only, not to all"),
+    ("faults: [{on: all, do: html, from: 5s, until: 5s}]", "1:47", "ends before it begins"),
+    ("faults: [{on: download, do: cut, at: -1}]", "1:38", "a share such as 50%, or a whole"),
+    ("faults: [{on: submit, do: status, status: 500.0}]", "1:43", "valid integer"),
+    ('faults: [{on: fetch, do: redirect, to: "a\\nb"}]', "1:40", "no line breaks"),
+    ("faults: [{on: fetch, do: html, rate: 500%}]", "1:38", "a share such as 5%"),
+    ("faults: [{on: fetch, do: html, rate: some}]", "1:38", "a share such as 5%"),
     ("faults: [{on: fetch, do: delay}]", "1:10", "seconds is missing"),
     ("faults: [{on: fetch, do: delay, seconds: soon}]", "1:42", "expected a duration"),
     ("faults: [{on: fetch, do: status, status: 99}]", "1:42", "greater than or equal to 200"),

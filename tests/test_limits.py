@@ -283,6 +283,26 @@ def test_a_breaker_that_is_tripped_is_probed_at_the_given_pace_until_it_is_answe
     assert not breaker.is_open
 
 
+def test_a_request_that_left_before_a_breaker_was_tripped_does_not_close_it() -> None:
+    breaker = Breaker()
+    breaker.trip(0.0, 600.0)
+    assert not breaker.went_well(5.0)
+    assert breaker.wait(599.0) > 0
+    assert breaker.wait(600.0) == 0.0
+    assert breaker.went_well(601.0)
+
+
+def test_a_short_wait_of_a_busy_host_is_no_pace_for_one_that_is_out() -> None:
+    breaker = Breaker()
+    breaker.trip(0.0, 1.0)
+    went = []
+    for now in range(1, 600):
+        if breaker.wait(float(now)) == 0.0:
+            went.append(now)
+            breaker.went_wrong(float(now), reached=False)
+    assert went == list(range(1, 600, 30))
+
+
 def test_without_requests_a_few_repeats_are_free_and_then_one_in_half_a_minute() -> None:
     budget = RetryBudget()
     went = [now for now in range(1000) for _ in range(30) if budget.wait(float(now)) == 0.0]

@@ -169,6 +169,22 @@ def test_a_header_of_a_fragmented_file_does_not_say_how_long_it_is(file: Path) -
     assert (info.width, info.duration_s) == (160, None)
 
 
+def test_a_fragmented_file_that_ends_before_a_fragment_s_content_is_refused(file: Path) -> None:
+    whole = box(b"ftyp", b"isom") + box(b"moov") + box(b"moof") + box(b"mdat", b"1234")
+    file.write_bytes(whole + box(b"moof") + box(b"mdat", b"5678"))
+    assert inspect(file) == VideoInfo()
+    file.write_bytes(whole + box(b"moof"))
+    with pytest.raises(NotAVideo, match="cut"):
+        inspect(file)
+
+
+def test_an_odd_header_in_a_whole_file_is_no_reason_to_refuse_it(file: Path) -> None:
+    # QuickTime ends lists of boxes with a zero that is no box.
+    odd = box(b"moov", box(b"trak", box(b"tkhd") + b"\0\0\0\0"))
+    file.write_bytes(box(b"ftyp", b"qt  ") + odd + box(b"mdat", b"1234"))
+    assert inspect(file) == VideoInfo()
+
+
 def test_a_file_that_is_not_there_is_the_disk_s_trouble(file: Path) -> None:
     with pytest.raises(FileNotFoundError):
         inspect(file)

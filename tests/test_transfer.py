@@ -1,22 +1,29 @@
 """A video's file over real sockets: whole and checked or not at all, from allowed hosts only."""
 
 import asyncio
+import errno
 import hashlib
+import os
 import resource
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+import ssl
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 
+import aiohttp
+import aiohttp.connector
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batchgen import transfer as rooms
+from batchgen.errors import RunDirectoryError
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable, describe
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.transfer import Part, Saved, Transfer, finish, hash_file, open_transfer
+from tests.conftest import REPO
 
 pytestmark = pytest.mark.anyio
 
@@ -135,8 +142,13 @@ async def test_a_file_of_many_writes_is_saved_byte_for_byte(part: Part) -> None:
         assert is_whole(await transfer.fetch(url, part), part, video)
 
 
-async def test_the_file_host_is_sent_no_key_no_cookie_and_asks_for_plain_bytes(part: Part) -> None:
+async def test_the_file_host_is_sent_no_key_no_cookie_and_asks_for_plain_bytes(
+    part: Part, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: list[dict[str, str]] = []
+    netrc = tmp_path / "netrc"
+    netrc.write_text("machine 127.0.0.1 login me password s3cr3t\n")
+    monkeypatch.setenv("NETRC", str(netrc))
 
     async def answer(request: web.Request) -> web.Response:
         seen.append(dict(request.headers))
@@ -152,8 +164,49 @@ async def test_the_file_host_is_sent_no_key_no_cookie_and_asks_for_plain_bytes(p
         await transfer.fetch(url, part)
     assert len(seen) == 3
     for headers in seen:
-        assert not {"Authorization", "Cookie", "Referer"} & headers.keys()
+        assert headers.keys() == {"Host", "User-Agent", "Accept", "Accept-Encoding"}
         assert headers["Accept-Encoding"] == "identity"
+        assert headers["User-Agent"].startswith("batchgen/")
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "/a%2Fb.mp4?Signature=a%2Fb%2Bc%3D&Expires=1",
+        "/x.mp4?hdnts=exp=1~acl=%2f*~hmac=00ff",
+        "/%7Euser/x.mp4?Policy=eyJ-_~&Key-Pair-Id=K'(1)*!",
+        "/a//b.mp4?q=a+b%20c&&=&x",
+    ],
+)
+async def test_a_signed_address_is_sent_to_the_letter_and_so_is_one_that_is_redirected_to(
+    part: Part, address: str
+) -> None:
+    moved = http(f"302 Found\r\nLocation: {address}\r\nContent-Length: 0")
+    async with raw_host(moved, http("200 OK", clip())) as (url, requests), opened() as transfer:
+        base = url.removesuffix(f"/x.mp4{SIGNED}")
+        assert is_whole(await transfer.fetch(base + address, part), part, clip())
+    assert [request.split()[1].decode() for request in requests] == [address, address]
+
+
+@pytest.mark.parametrize(
+    ("address", "sent"),
+    [
+        ("/a b.mp4?q=a b", "/a%20b.mp4?q=a+b"),
+        ("/\xe9.mp4?q=\xe9", "/%C3%A9.mp4?q=%C3%A9"),
+        ("/a.mp4#part", "/a.mp4"),
+        ("/a.mp4?q=1%", "/a.mp4?q=1%25"),
+        ("/a.mp4\r\nX-Forged: 1", "/a.mp4X-Forged:%201"),
+    ],
+)
+async def test_an_address_with_what_no_request_may_hold_is_escaped(
+    part: Part, address: str, sent: str
+) -> None:
+    async with raw_host(http("200 OK", clip())) as (url, requests), opened() as transfer:
+        base = url.removesuffix(f"/x.mp4{SIGNED}")
+        assert is_whole(await transfer.fetch(base + address, part), part, clip())
+    (request,) = requests
+    assert request.split()[1].decode() == sent
+    assert b"\nX-Forged" not in request
 
 
 async def cut_off(request: web.Request) -> None:
@@ -239,6 +292,7 @@ async def test_another_version_of_the_file_starts_anew_and_is_never_mixed(part: 
         "206 Partial Content\r\nETag: {tag}\r\nContent-Range: bytes 4999-{last}/{size}",
         "206 Partial Content\r\nETag: {tag}\r\nContent-Range: bytes 5001-{last}/{size}",
         "206 Partial Content\r\nETag: {tag}\r\nContent-Range: bytes 5000-10/{size}",
+        "206 Partial Content\r\nETag: {tag}\r\nContent-Range: bytes 5000-{last}/{more}",
         "206 Partial Content\r\nETag: {tag}\r\nContent-Range: bytes */{size}",
         "206 Partial Content\r\nETag: {tag}\r\nContent-Range: nonsense",
         "206 Partial Content\r\nETag: {tag}",
@@ -249,7 +303,8 @@ async def test_another_version_of_the_file_starts_anew_and_is_never_mixed(part: 
 )
 async def test_a_wrong_part_is_thrown_away_and_the_file_starts_anew(part: Part, head: str) -> None:
     whole = f"200 OK\r\nContent-Length: {len(clip())}\r\nETag: {ETAG}"
-    wrong = head.format(tag=ETAG, last=len(clip()) - 1, size=len(clip()))
+    size = len(clip())
+    wrong = head.format(tag=ETAG, last=size - 1, size=size, more=size + 1)
     answers = (http(whole, clip()[:5_000]), http(wrong, clip()[5_000:]), http(whole, clip()))
     async with raw_host(*answers) as (url, requests), opened() as transfer:
         assert isinstance(await transfer.fetch(url, part), Interrupted)
@@ -621,7 +676,146 @@ async def test_a_link_put_in_place_of_a_begun_part_is_refused(part: Part, tmp_pa
         part.path.symlink_to(treasure)
         with pytest.raises(OSError, match="symbolic links"):
             await transfer.fetch(url, part)
+        assert is_whole(await transfer.fetch(url, part), part, clip())
     assert treasure.read_text() == "mine" * 5_000
+    assert not part.path.is_symlink()
+
+
+@pytest.mark.parametrize("harm", [Path.unlink, lambda path: os.truncate(path, 100)])
+async def test_a_begun_part_that_lost_its_bytes_is_made_anew(
+    part: Part, harm: Callable[[Path], None]
+) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+    async with host(ranged(clip(), seen, cut=5_000)) as url, opened() as transfer:
+        assert isinstance(await transfer.fetch(url, part), Interrupted)
+        harm(part.path)
+        with pytest.raises(OSError, match=r"no longer there|No such file"):
+            await transfer.fetch(url, part)
+        assert is_whole(await transfer.fetch(url, part), part, clip())
+    assert [wanted for wanted, _ in seen] == [None, "bytes=5000-", None]
+
+
+async def test_a_link_in_place_of_the_folder_of_parts_is_refused(tmp_path: Path) -> None:
+    elsewhere, parts = tmp_path / "elsewhere", tmp_path / "parts"
+    elsewhere.mkdir()
+    parts.symlink_to(elsewhere)
+    (elsewhere / "a.part").write_text("mine")
+
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(body=clip())
+
+    async with host(answer) as url, opened() as transfer:
+        with pytest.raises(RunDirectoryError, match="leads out of the run directory"):
+            await transfer.fetch(url, Part(parts / "a.part"))
+    assert [path.read_text() for path in elsewhere.iterdir()] == ["mine"]
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    """Let no file and no socket be opened any more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(os.devnull, os.O_RDONLY)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+async def test_too_many_open_files_are_this_machine_s_trouble_and_not_the_host_s(
+    part: Part,
+) -> None:
+    seen: list[tuple[str | None, str | None]] = []
+    async with host(ranged(clip(), seen, cut=5_000)) as url, opened() as transfer:
+        assert isinstance(await transfer.fetch(url, part), Interrupted)
+        with no_descriptor_left(), pytest.raises(OSError, match="open files") as caught:
+            await transfer.fetch(url, part)
+        assert caught.value.errno == errno.EMFILE
+        assert not isinstance(caught.value, aiohttp.ClientError)
+        assert is_whole(await transfer.fetch(url, part), part, clip())
+    assert [wanted for wanted, _ in seen] == [None, "bytes=5000-"], "what was here is kept"
+
+
+async def test_bytes_that_could_not_be_forced_to_disk_are_thrown_away(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, seen = os.fsync, list[tuple[str | None, str | None]]()
+
+    def broken(_: int) -> None:
+        monkeypatch.setattr(os, "fsync", fsync)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    # The second time the kernel would say that all is well: it has forgotten these bytes.
+    monkeypatch.setattr(os, "fsync", broken)
+    async with host(ranged(clip(), seen, cut=len(clip()))) as url, opened() as transfer:
+        with pytest.raises(OSError, match="Input/output"):
+            await transfer.fetch(url, part)
+        assert (part.received, part.durable) == (0, False)
+        seen.append((None, None))
+        assert is_whole(await transfer.fetch(url, part), part, clip())
+
+
+async def test_a_file_that_is_here_is_not_fetched_again(part: Part) -> None:
+    async with raw_host(http("200 OK", clip())) as (url, requests), opened() as transfer:
+        for _ in range(2):
+            # As when it could not be given its name in between.
+            assert is_whole(await transfer.fetch(url, part), part, clip())
+        assert len(requests) == 1
+        part.path.unlink()
+        with pytest.raises(FileNotFoundError):
+            await transfer.fetch(url, part)
+        assert is_whole(await transfer.fetch(url, part), part, clip())
+    assert len(requests) == 2
+
+
+@asynccontextmanager
+async def guarded(certificate: Path) -> AsyncIterator[tuple[str, list[bytes]]]:
+    """Serve the clip over TLS; yield its address and what came after the handshakes."""
+    heard: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        heard.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(http("200 OK", clip()))
+        await writer.drain()
+        writer.close()
+
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate)
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}/x.mp4{SIGNED}", heard
+
+
+async def test_a_host_that_cannot_prove_who_it_is_is_told_apart_and_sent_nothing(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    here, other = REPO / "tests/here.pem", REPO / "tests/security/cdn.pem"
+    async with guarded(here) as (url, heard), opened() as transfer:
+        stranger = await transfer.fetch(url, part)
+    assert isinstance(stranger, NotSent)
+    assert stranger.certificate, "nobody vouches for it"
+
+    trusting = ssl.create_default_context(cafile=str(other))
+    trusting.load_verify_locations(here)
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
+    async with guarded(other) as (url, heard_by_other), opened() as transfer:
+        impostor = await transfer.fetch(url, part)
+    assert isinstance(impostor, NotSent)
+    assert impostor.certificate, "it is somebody else's"
+    assert "s3cr3t" not in describe(stranger) + describe(impostor)
+    assert heard == heard_by_other == []
+
+    async with guarded(here) as (url, heard), opened() as transfer:
+        assert is_whole(await transfer.fetch(url, part), part, clip())
+    assert len(heard) == 1
+
+
+async def test_a_handshake_that_fails_otherwise_is_no_certificate_s_fault(part: Part) -> None:
+    async with raw_host(http("200 OK", clip())) as (url, _), opened() as transfer:
+        result = await transfer.fetch(url.replace("http:", "https:"), part)
+    assert isinstance(result, NotSent)
+    assert not result.certificate
 
 
 async def test_a_cancelled_fetch_can_be_made_again(part: Part) -> None:

@@ -343,6 +343,9 @@ def _syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
     mark = error.problem_mark or error.context_mark
     place = Place(source.name, mark.line + 1, mark.column + 1) if mark else Place(source.name)
     said = error.problem or "this is no YAML"
+    if said == "exceeded maximum nesting depth":
+        # Newer libyaml has a bound of its own, and may reach it before it gives us an event.
+        return source.problem(place, f"nested more than {MAX_DEPTH} deep")
     before = source.line(place.line)[: place.column]
     hint = next((hint for start, hint in _HINTS if said.startswith(start)), "")
     if before.endswith("\t") and not before.strip():

@@ -1,6 +1,8 @@
 """A video's download: fetched, checked, recorded, named, in this order; never made again."""
 
 import hashlib
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
@@ -13,11 +15,14 @@ from batchgen.outcomes import Completed, Trouble, describe
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.completion import completion
 from batchgen.run.means import Generation, Means
+from batchgen.rundir import sync_directory
 from batchgen.task import Cause, Status
 from batchgen.transfer import Part, Saved, finish, hash_file
 
 FRESH_URLS: Final = 3
-"""How often one download may ask for a new address of its video."""
+"""How often in a row an address may be refused that was given just before."""
+YOUNG_SECONDS: Final = 60.0
+"""An address refused later has expired while it was waited for a place or for its host."""
 
 
 async def download(means: Means, record: Record, generation: Generation, video: Completed) -> None:
@@ -27,32 +32,38 @@ async def download(means: Means, record: Record, generation: Generation, video: 
     """
     part = Part(_part_path(means, record, generation))
     began = means.clock.monotonic()
-    faults = fresh = tries = 0
+    given = began
+    faults = refused = tries = 0
     while True:
-        host = urlsplit(video.url).hostname or ""
+        host = _host(video.url)
         try:
             result = await _fetch(means, video.url, host, part)
             if isinstance(result, Saved):
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 return
+        except IsADirectoryError as error:
+            # Waiting mends that no more than another download does: somebody must look.
+            await _give_up(means, record, part, f"{record.file_name}: {error.strerror}")
+            return
         except OSError as error:
             means.disk_trouble(error)
             means.check_outage()
             continue
         action = decide(Phase.DOWNLOAD, result)
-        if action is Action.FRESH_URL and fresh < FRESH_URLS:
-            fresh += 1
-            again = await _fresh_address(means, record, generation)
-            if again is None:
-                return
-            video = again
-            continue
+        if action is Action.FRESH_URL:
+            refused = refused + 1 if means.clock.monotonic() < given + YOUNG_SECONDS else 0
+            if refused <= FRESH_URLS:
+                again = await _fresh_address(means, record, generation)
+                if again is None:
+                    return
+                video, given = again, means.clock.monotonic()
+                continue
         if action in (Action.WAIT, Action.PAUSE):
             means.host_trouble(host, result, tries)
         else:
             faults += action is not Action.RETRY
             if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
-                await _give_up(means, record, result)
+                await _give_up(means, record, part, describe(result))
                 return
             means.tally.say_sometimes(f"download: {describe(result)}; trying again")
             await means.clock.sleep(means.backoff(tries, result))
@@ -62,13 +73,25 @@ async def download(means: Means, record: Record, generation: Generation, video: 
 
 
 async def _fetch(means: Means, url: str, host: str, part: Part) -> Saved | Trouble:
-    """Hold one of the places for downloads only while bytes may flow."""
-    await means.traffic.reach(Phase.DOWNLOAD, host)
-    async with means.traffic.download():
-        await means.traffic.wait(means.traffic.disk)
+    """Hold one of the places for downloads only while bytes may flow; judge the host by them."""
+    async with means.traffic.download(host):
         result = await means.transfer.fetch(url, part)
-    means.heard(Phase.DOWNLOAD, None if isinstance(result, Saved) else result, host)
+    if isinstance(result, Saved):
+        means.tally.good()
+        means.heard(Phase.DOWNLOAD, None, host)
+    else:
+        means.heard(Phase.DOWNLOAD, result, host)
     return result
+
+
+def _host(url: str) -> str:
+    """Name the host that is asked, for its pauses; of a text that is no URL there is none."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return ""
+    return f"{parts.hostname or ''}{port}"
 
 
 async def adopt_file(means: Means, record: Record) -> bool:
@@ -79,6 +102,8 @@ async def adopt_file(means: Means, record: Record) -> bool:
         if found is None or found != record.sha256:
             return False
         info = await anyio.to_thread.run_sync(inspect, path)
+        # The crash may have come before the name was durable.
+        await anyio.to_thread.run_sync(sync_directory, path.parent)
     except OSError as error:
         means.tally.say_sometimes(f"cannot read {path}: {error.strerror}; fetching it again")
         return False
@@ -122,8 +147,11 @@ async def _fresh_address(means: Means, record: Record, generation: Generation) -
     return await completion(means, record, generation)
 
 
-async def _give_up(means: Means, record: Record, trouble: Trouble) -> None:
-    said = describe(trouble)
+async def _give_up(means: Means, record: Record, part: Part, said: str) -> None:
+    """Fail the download, not the generation: the next run fetches it by its id."""
+    with suppress(OSError):
+        # What is of no use must not take the room of others for the rest of the night.
+        await anyio.to_thread.run_sync(partial(part.path.unlink, missing_ok=True))
     await means.ledger.failed(
         record.task_id, Cause.DOWNLOAD, "download_failed", said, at=means.clock.now()
     )

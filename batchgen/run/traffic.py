@@ -58,10 +58,21 @@ class Traffic:
             yield
 
     @asynccontextmanager
-    async def download(self) -> AsyncIterator[None]:
-        """Hold one of the places for downloads."""
-        async with self._downloads:
-            yield
+    async def download(self, host: str) -> AsyncIterator[None]:
+        """Hold one of the places for downloads, once the disk and the file's host can be used.
+
+        Nobody waits for a host in a place that another host's file could have.
+        """
+        breaker = self.breaker(Phase.DOWNLOAD, host)
+        while True:
+            async with self._downloads:
+                await self.wait(self.disk)
+                # Asked only here: while a place was waited for, the host may have gone.
+                if (seconds := breaker.wait(self._clock.monotonic())) <= 0:
+                    self._retries.request()
+                    yield
+                    return
+            await self._clock.sleep(min(seconds, SLICE_SECONDS))
 
     async def poll(self) -> None:
         """Wait until polls are open and the pace allows one."""

@@ -1,19 +1,22 @@
-"""What goes wrong, how often and for whom: a fault plan, and which of its faults a request meets.
+"""What can go wrong, and when: the faults there are, and a plan of them.
 
-Pure: the same plan and the same requests give the same faults, in whatever order they come. How a
-fault is done is `sabotage`'s.
+Pure. Which request meets which fault is `choosing`'s; how a fault is done is `sabotage`'s.
 """
 
-from collections import Counter
-from hashlib import blake2b
+import re
+from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic_core import PydanticCustomError
 
 from batchgen.jobfile import values
 
 Place: TypeAlias = Literal["submit", "fetch", "download", "logs", "balance", "models"]
 ANYWHERE: Final = frozenset[Place](get_args(Place))
+
+_PERCENT: Final = re.compile(r"\s*([0-9]+(?:\.[0-9]+)?)\s*%\s*\Z")
+_HEADER: Final = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*\Z")
 
 
 def _places(value: object) -> object:
@@ -22,19 +25,65 @@ def _places(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
-def _share(value: object) -> object:
-    """Read `5%` as 0.05; a number stays what it is."""
-    if isinstance(value, str) and value.endswith("%"):
-        try:
-            return float(value[:-1]) / 100
-        except ValueError:
-            return value
+def _share(value: object) -> float:
+    """Read `5%` or `0.05`."""
+    if isinstance(value, str) and (percent := _PERCENT.match(value)):
+        value = float(percent[1]) / 100
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 1:
+        raise ValueError("takes a share such as 5% or 0.05")
+    return float(value)
+
+
+def _extent(value: object) -> int | float:
+    """Read a share, or a whole number of bytes."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
+        return value
+    try:
+        return _share(value)
+    except ValueError:
+        raise ValueError("takes a share such as 50%, or a whole number of bytes") from None
+
+
+def _header(value: object) -> object:
+    """Let through what a header can hold: no more, or the sandbox's own answer would break."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str | None):
+        raise ValueError("takes a number or a text")  # noqa: TRY004 - pydantic reads no TypeError
+    if isinstance(value, str) and not _HEADER.match(value):
+        raise ValueError("takes no line breaks and no control characters")
     return value
 
 
-Share = Annotated[float, BeforeValidator(_share), Field(ge=0, le=1)]
+def _null(value: object) -> object:
+    """Read a bare `null` as the word."""
+    return "null" if value is None else value
+
+
+Share = Annotated[float, BeforeValidator(_share)]
+Extent = Annotated[int | float, BeforeValidator(_extent)]
+"""Of an answer's body: a share where it is a float, bytes where it is an int."""
 Seconds = Annotated[float, BeforeValidator(values.duration)]
-Count = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A request, as far as rules tell requests apart.
+
+    Attributes:
+        place: What kind of request it is.
+        identity: What it is about, the same in every run of the same job.
+        ranged: Whether it asks for the rest of a file.
+        age: Seconds since its generation was taken; None where it is about none.
+        completed: Whether its generation has a video.
+        earlier: Whether any generation was taken before it.
+    """
+
+    place: Place
+    identity: str
+    ranged: bool = False
+    age: float | None = None
+    completed: bool = False
+    earlier: bool = False
 
 
 class Fault(BaseModel):
@@ -54,8 +103,6 @@ class Fault(BaseModel):
     WHERE: ClassVar[frozenset[Place]] = ANYWHERE
     # Decided once for a generation, not for each request about it.
     LASTING: ClassVar[bool] = False
-    # Done to requests for the rest of a file only.
-    RANGED: ClassVar[bool] = False
 
     do: str
     on: Annotated[frozenset[Place], BeforeValidator(_places), Field(min_length=1)]
@@ -66,11 +113,25 @@ class Fault(BaseModel):
     since: Seconds = Field(0.0, alias="from")
     until: Seconds | None = None
 
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether it could be done to this request at all."""
+        return asked.place in self.on
+
     @model_validator(mode="after")
-    def _fits(self) -> "Fault":
+    def _can_happen(self) -> "Fault":
         if misplaced := self.on - self.WHERE:
-            where = " and ".join(sorted(self.WHERE))
-            raise ValueError(f"{self.do} is done to {where} only, not to {min(misplaced)}")
+            raise PydanticCustomError(
+                "misplaced",
+                "{do} is done to {where} only, not to {misplaced}",
+                {
+                    "key": "on",
+                    "do": self.do,
+                    "where": " and ".join(sorted(self.WHERE)),
+                    "misplaced": "all" if self.on == ANYWHERE else min(misplaced),
+                },
+            )
+        if self.until is not None and self.until <= self.since:
+            raise PydanticCustomError("never", "it ends before it begins", {"key": "until"})
         return self
 
 
@@ -84,9 +145,9 @@ class StatusFault(Fault):
     """Answer with a status."""
 
     do: Literal["status"]
-    status: Annotated[int, Field(ge=200, le=599)]
+    status: Annotated[int, Field(ge=200, le=599, strict=True)]
     message: str = "The fault plan says so."
-    retry_after: float | str | None = None
+    retry_after: Annotated[float | str | None, BeforeValidator(_header)] = None
     taken: bool = False
 
 
@@ -111,9 +172,10 @@ class Hang(Taking):
 
 
 class CloseIdle(Fault):
-    """Answer, then close the connection without having said so."""
+    """Answer, then close the connection without having said so: at once, or at the next request."""
 
     do: Literal["close_idle"]
+    when: Literal["at_once", "next_request"] = "at_once"
 
 
 class RefuseKey(Fault):
@@ -140,14 +202,14 @@ class Redirect(Fault):
 
     do: Literal["redirect"]
     status: Literal[301, 302, 303, 307, 308] = 307
-    to: str | None = None
+    to: Annotated[str | None, BeforeValidator(_header)] = None
 
 
 class CutBody(Fault):
     """Handle the request, but break off in the middle of the answer's body."""
 
     do: Literal["cut_body"]
-    at: Share = 0.5
+    at: Extent = 0.5
     keep_id_header: bool = False
 
 
@@ -161,14 +223,14 @@ class Huge(Taking):
     """Answer with megabytes of JSON."""
 
     do: Literal["huge"]
-    bytes: Annotated[int, Field(ge=1, le=1 << 30)] = 5_000_000
+    bytes: Annotated[int, Field(strict=True, ge=1, le=1 << 30)] = 5_000_000
 
 
 class Deep(Taking):
     """Answer with JSON that is nested very deep."""
 
     do: Literal["deep"]
-    depth: Annotated[int, Field(ge=1, le=10_000_000)] = 100_000
+    depth: Annotated[int, Field(strict=True, ge=1, le=10_000_000)] = 100_000
 
 
 class Nan(Taking):
@@ -187,7 +249,7 @@ class Bomb(Fault):
     """Answer with a few bytes that unpack to very many."""
 
     do: Literal["bomb"]
-    bytes: Annotated[int, Field(ge=1, le=1 << 33)] = 1 << 30
+    bytes: Annotated[int, Field(strict=True, ge=1, le=1 << 33)] = 1 << 30
 
 
 class LoseAnswer(Fault):
@@ -209,6 +271,10 @@ class SameId(Fault):
 
     WHERE = frozenset({"submit"})
     do: Literal["same_id"]
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether there is an id to give again."""
+        return asked.earlier and super().matches(asked)
 
 
 class OddId(Fault):
@@ -245,19 +311,32 @@ class UnknownId(Fault):
     do: Literal["unknown_id"]
     seconds: Seconds = Field(60.0, alias="for")
 
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether the generation is young enough."""
+        young = asked.age is not None and asked.age < self.seconds
+        return young and super().matches(asked)
 
-class StatusWord(Fault):
-    """Say where the generation stands in a word nobody knows, in capitals, or not at all."""
+
+class FaultOfState(Fault):
+    """A fault of an answer that says where a generation stands."""
 
     WHERE = frozenset({"fetch"})
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether there is such an answer."""
+        return asked.age is not None and super().matches(asked)
+
+
+class StatusWord(FaultOfState):
+    """Say where the generation stands in a word nobody knows, in capitals, or not at all."""
+
     do: Literal["status_word"]
     word: Literal["pondering", "COMPLETED", "missing"] = "pondering"
 
 
-class NewFields(Fault):
+class NewFields(FaultOfState):
     """Put fields into the answer that nobody knows."""
 
-    WHERE = frozenset({"fetch"})
     do: Literal["new_fields"]
 
 
@@ -266,7 +345,13 @@ class NoVideo(Fault):
 
     WHERE = frozenset({"fetch"})
     do: Literal["no_video"]
-    style: Literal["none", "null", "empty_list", "relative", "data"] = "null"
+    style: Annotated[
+        Literal["none", "null", "empty_list", "relative", "data"], BeforeValidator(_null)
+    ] = "null"
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether the answer would hold a video."""
+        return asked.completed and super().matches(asked)
 
 
 class Cut(Fault):
@@ -275,7 +360,7 @@ class Cut(Fault):
     WHERE = frozenset({"download"})
     do: Literal["cut"]
     framing: Literal["content_length", "chunked", "close", "early_terminator"] = "content_length"
-    at: Share = 0.5
+    at: Extent = 0.5
 
 
 class WrongBody(Fault):
@@ -294,27 +379,31 @@ class Expired(Fault):
     status: Literal[403, 404, 410] = 403
 
 
-class IgnoreRange(Fault):
-    """Answer a request for the rest with the whole."""
+class FaultOfRange(Fault):
+    """A fault of an answer to a request for the rest of a file."""
 
     WHERE = frozenset({"download"})
-    RANGED = True
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether it is such a request."""
+        return asked.ranged and super().matches(asked)
+
+
+class IgnoreRange(FaultOfRange):
+    """Answer a request for the rest with the whole."""
+
     do: Literal["ignore_range"]
 
 
-class WrongRange(Fault):
+class WrongRange(FaultOfRange):
     """Answer a request for the rest with another part."""
 
-    WHERE = frozenset({"download"})
-    RANGED = True
     do: Literal["wrong_range"]
 
 
-class Range416(Fault):
+class Range416(FaultOfRange):
     """Refuse a request for the rest."""
 
-    WHERE = frozenset({"download"})
-    RANGED = True
     do: Literal["range_416"]
 
 
@@ -337,7 +426,7 @@ class Claims(Fault):
 
     WHERE = frozenset({"download"})
     do: Literal["claims"]
-    bytes: Annotated[int, Field(ge=1)] = 50_000_000_000
+    bytes: Annotated[int, Field(strict=True, ge=1)] = 50_000_000_000
 
 
 class Trickle(Fault):
@@ -399,69 +488,5 @@ class FaultPlan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    seed: int = 0
+    seed: Annotated[int, Field(strict=True)] = 0
     faults: tuple[Rule, ...] = ()
-
-
-class Faults:
-    """A plan at work.
-
-    Attributes:
-        plan: The plan.
-        done: How often each rule was done, in the plan's order.
-    """
-
-    def __init__(self, plan: FaultPlan, began: float) -> None:
-        """Begin at `began`, in Unix seconds."""
-        self.plan = plan
-        self.done = [0] * len(plan.faults)
-        self._began = began
-        self._met = [0] * len(plan.faults)
-        self._asked: Counter[tuple[str, str]] = Counter()
-        self._hit: Counter[tuple[int, str]] = Counter()
-
-    def choose(self, place: Place, identity: str, now: float, *, ranged: bool) -> Rule | None:
-        """Return what is done to a request; None leaves it alone.
-
-        Args:
-            place: What kind of request it is.
-            identity: What it is about, the same in every run of the same job: requests about
-                different things may come in any order without changing what is done to them.
-            now: Unix seconds.
-            ranged: Whether it asks for the rest of a file.
-        """
-        self._asked[place, identity] += 1
-        turn = self._asked[place, identity]
-        for number, rule in enumerate(self.plan.faults):
-            if self._meets(number, rule, place, identity, turn, now - self._began, ranged):
-                self._hit[number, identity] += rule.each is not None
-                self.done[number] += 1
-                return rule
-        return None
-
-    def _meets(
-        self,
-        number: int,
-        rule: Rule,
-        place: Place,
-        identity: str,
-        turn: int,
-        seconds: float,
-        ranged: bool,  # noqa: FBT001
-    ) -> bool:
-        if place not in rule.on or (rule.RANGED and not ranged):
-            return False
-        if seconds < rule.since or (rule.until is not None and seconds >= rule.until):
-            return False
-        self._met[number] += 1
-        place_in_line = self._met[number] - rule.skip
-        if place_in_line < 1 or (rule.first is not None and place_in_line > rule.first):
-            return False
-        if rule.each is not None and self._hit[number, identity] >= rule.each:
-            return False
-        return self._draw(number, identity, 0 if rule.LASTING else turn) < rule.rate
-
-    def _draw(self, number: int, identity: str, turn: int) -> float:
-        """Hash a decision to a number in [0, 1)."""
-        text = f"{self.plan.seed}\n{number}\n{identity}\n{turn}".encode(errors="replace")
-        return int.from_bytes(blake2b(text, digest_size=7).digest()) / 2**56

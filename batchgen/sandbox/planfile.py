@@ -43,6 +43,8 @@ def load_plan(path: Path) -> FaultPlan:
 def _problem(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     # The third step names the kind of rule, which is no place in the file.
     path = [*detail["loc"][:2], *detail["loc"][3:]]
+    if "key" in detail.get("ctx", {}):
+        path.append(detail["ctx"]["key"])
     node = _node(root, path)
     match detail["type"]:
         case "extra_forbidden":

@@ -10,14 +10,16 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final, assert_never
+from weakref import WeakSet
 
 import anyio
 from aiohttp import hdrs, web
 
 from batchgen.sandbox import faults
-from batchgen.sandbox.faults import FaultPlan, Faults, Place
+from batchgen.sandbox.choosing import Faults
+from batchgen.sandbox.faults import Asked, FaultPlan, Place
 from batchgen.sandbox.files import ETAG, WHOLE, is_ranged
-from batchgen.sandbox.generations import STUCK, Json, JsonObject, Status
+from batchgen.sandbox.generations import STUCK, Generation, Json, JsonObject, Status
 from batchgen.sandbox.requests import Refused
 from batchgen.sandbox.wire import (
     FATE,
@@ -70,6 +72,8 @@ class Sabotage:
         self._wire = wire
         self._faults = Faults(plan, wire.clock.now())
         wire.faults_done = self.done
+        # Connections whose next request finds them closed.
+        self._doomed: WeakSet[asyncio.BaseTransport] = WeakSet()
 
     def done(self) -> list[Json]:
         """Say how often each rule of the plan was done."""
@@ -83,30 +87,42 @@ class Sabotage:
     @web.middleware
     async def middleware(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Do to a request what the plan chooses for it."""
+        if request.transport in self._doomed:
+            return _unanswered(request)
         place = _PLACES.get(kind_of(request))
         if place is None:
             return await handler(request)
-        rule = self._faults.choose(
-            place,
-            await self._identity(request, place),
-            self._wire.clock.now(),
-            ranged=is_ranged(request),
-        )
+        rule = self._faults.choose(await self._asked(request, place), self._wire.clock.now())
         return await handler(request) if rule is None else await self._do(rule, request, handler)
 
-    async def _identity(self, request: web.Request, place: Place) -> str:
-        """Name what a request is about: its generation's body, the same in every run of a job."""
+    async def _asked(self, request: web.Request, place: Place) -> Asked:
+        """Read out of a request what rules tell requests apart by.
+
+        It is about its generation's body, which is the same in every run of a job.
+        """
         match place:
             case "submit":
-                return sha256(await request.read()).hexdigest()
+                identity = sha256(await request.read()).hexdigest()
+                return Asked(place, identity, earlier=bool(self._wire.account.generations))
             case "fetch":
-                asked = request.query.get("generation_id", "")
-                generation = self._wire.account.generations.get(asked)
+                generation = self._generation(request)
             case "download":
                 generation = self._wire.account.of_file(request.match_info["name"])
             case _:
-                return ""
-        return "" if generation is None else generation.order.digest
+                return Asked(place, "")
+        if generation is None:
+            return Asked(place, "", ranged=is_ranged(request))
+        now = self._wire.clock.now()
+        return Asked(
+            place,
+            generation.order.digest,
+            ranged=is_ranged(request),
+            age=now - generation.created,
+            completed=generation.status(now) is Status.COMPLETED,
+        )
+
+    def _generation(self, request: web.Request) -> Generation | None:
+        return self._wire.account.generations.get(request.query.get("generation_id", ""))
 
     async def _do(
         self, rule: faults.Rule, request: web.Request, handler: Handler
@@ -126,7 +142,7 @@ class Sabotage:
                 await anyio.sleep(rule.seconds)
                 return await handler(request)
             case faults.Reset() | faults.Hang() | faults.CloseIdle() | faults.LoseAnswer():
-                return await _connection(rule, request, handler)
+                return await self._connection(rule, request, handler)
             case faults.CutBody():
                 return await _cut_body(rule, request, handler)
             case (
@@ -142,7 +158,7 @@ class Sabotage:
             case faults.NoId() | faults.SameId() | faults.OddId() | faults.Fail() | faults.Stuck():
                 return await self._submit(rule, request, handler)
             case faults.UnknownId() | faults.StatusWord() | faults.NewFields() | faults.NoVideo():
-                return await self._fetch(rule, request, handler)
+                return await _fetch(rule, request, handler)
             case (
                 faults.Cut()
                 | faults.WrongBody()
@@ -170,6 +186,37 @@ class Sabotage:
         headers: dict[str, str] = {} if wait is None else {hdrs.RETRY_AFTER: str(wait)}
         return self._wire.no(request, rule.status, rule.message, headers)
 
+    async def _connection(
+        self,
+        rule: faults.Reset | faults.Hang | faults.CloseIdle | faults.LoseAnswer,
+        request: web.Request,
+        handler: Handler,
+    ) -> web.StreamResponse:
+        match rule:
+            case faults.CloseIdle():
+                response = await handler(request)
+                # Not said in the answer: the client finds out at its next request.
+                if (transport := request.transport) is not None:
+                    if rule.when == "next_request":
+                        self._doomed.add(transport)
+                    else:
+                        asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, transport.close)
+                return response
+            case faults.Reset(when="before"):
+                return _unanswered(request, reset=True)
+            case faults.Reset():
+                await handler(request)
+                return _unanswered(request, reset=True)
+            case faults.LoseAnswer():
+                await handler(request)
+                return _unanswered(request)
+            case faults.Hang():
+                if rule.taken:
+                    await handler(request)
+                while _connected(request):  # noqa: ASYNC110  # a transport has no event for it
+                    await anyio.sleep(_LOOK_S)
+                return _unanswered(request)
+
     async def _submit(
         self,
         rule: faults.NoId | faults.SameId | faults.OddId | faults.Fail | faults.Stuck,
@@ -181,9 +228,7 @@ class Sabotage:
                 await handler(request)
                 return web.json_response({"status": Status.QUEUED})
             case faults.SameId():
-                first = next(iter(self._wire.account.generations), None)
-                if first is None:
-                    return await handler(request)
+                first = next(iter(self._wire.account.generations))
                 return web.json_response({"id": first, "status": Status.QUEUED})
             case faults.OddId():
                 request[ODDITY] = _ODDITIES[rule.style]
@@ -193,56 +238,21 @@ class Sabotage:
                 request[FATE] = STUCK
         return await handler(request)
 
-    async def _fetch(
-        self,
-        rule: faults.UnknownId | faults.StatusWord | faults.NewFields | faults.NoVideo,
-        request: web.Request,
-        handler: Handler,
-    ) -> web.StreamResponse:
-        generation = self._wire.account.generations.get(request.query.get("generation_id", ""))
-        if generation is None:
-            return await handler(request)
-        match rule:
-            case faults.UnknownId():
-                if self._wire.clock.now() < generation.created + rule.seconds:
-                    raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
-                return await handler(request)
-            case faults.StatusWord():
-                return await _changed(request, handler, lambda answer: _word(answer, rule.word))
-            case faults.NewFields():
-                return await _changed(request, handler, _new_fields)
-            case faults.NoVideo():
-                if generation.status(self._wire.clock.now()) is not Status.COMPLETED:
-                    return await handler(request)
-                return await _changed(request, handler, lambda answer: _video(answer, rule.style))
 
-
-async def _connection(
-    rule: faults.Reset | faults.Hang | faults.CloseIdle | faults.LoseAnswer,
+async def _fetch(
+    rule: faults.UnknownId | faults.StatusWord | faults.NewFields | faults.NoVideo,
     request: web.Request,
     handler: Handler,
 ) -> web.StreamResponse:
     match rule:
-        case faults.CloseIdle():
-            response = await handler(request)
-            if (transport := request.transport) is not None:
-                # Not said in the answer: the client finds out at its next request.
-                asyncio.get_running_loop().call_later(_CLOSE_AFTER_S, transport.close)
-            return response
-        case faults.Reset(when="before"):
-            return _unanswered(request, reset=True)
-        case faults.Reset():
-            await handler(request)
-            return _unanswered(request, reset=True)
-        case faults.LoseAnswer():
-            await handler(request)
-            return _unanswered(request)
-        case faults.Hang():
-            if rule.taken:
-                await handler(request)
-            while _connected(request):  # noqa: ASYNC110  # a transport has no event for it
-                await anyio.sleep(_LOOK_S)
-            return _unanswered(request)
+        case faults.UnknownId():
+            raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
+        case faults.StatusWord():
+            return await _changed(request, handler, lambda answer: _word(answer, rule.word))
+        case faults.NewFields():
+            return await _changed(request, handler, _new_fields)
+        case faults.NoVideo():
+            return await _changed(request, handler, lambda answer: _video(answer, rule.style))
 
 
 def _connected(request: web.Request) -> bool:
@@ -473,6 +483,7 @@ def _body_of(response: web.StreamResponse) -> bytes:
     return body if isinstance(body, bytes) else b""
 
 
-def _upto(body: bytes, share: float) -> int:
-    """Return where to cut: inside, whatever the share, if there is an inside."""
-    return min(max(1, int(len(body) * share)), max(0, len(body) - 1))
+def _upto(body: bytes, extent: float) -> int:
+    """Return where to cut, after a share (a float) or bytes (an int): inside, if there is one."""
+    upto = extent if isinstance(extent, int) else int(len(body) * extent)
+    return min(max(1, upto), max(0, len(body) - 1))

@@ -22,8 +22,6 @@ from tests.campaign.hurry import HurriedClock
 
 SAMPLE_SECONDS: Final = 0.02
 SAMPLES_A_LINE: Final = 25
-OPENED: Final = "opened"
-"""First line of the vitals: recovery is over, the run begins."""
 
 
 async def note_vitals(path: Path) -> None:
@@ -32,8 +30,6 @@ async def note_vitals(path: Path) -> None:
     A line is peak memory in KiB, then seconds of lag. Written as it goes: the process is killed.
     """
     with path.open("a", encoding="ascii") as file:
-        file.write(f"{OPENED}\n")
-        file.flush()
         while True:
             lags = []
             for _ in range(SAMPLES_A_LINE):

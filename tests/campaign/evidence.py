@@ -192,7 +192,6 @@ def read_vitals(path: Path) -> tuple[list[float], int]:
     peak = 0
     for line in path.read_text("ascii").splitlines() if path.exists() else ():
         kib, *seconds = line.split()
-        if kib.isdigit() and seconds:
-            peak = max(peak, int(kib))
-            lags.extend(map(float, seconds))
+        peak = max(peak, int(kib))
+        lags.extend(map(float, seconds))
     return lags, peak

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from batchgen.report.status import read_status
 from tests.campaign import evidence, invariants
-from tests.campaign.child import OPENED
 from tests.campaign.invariants import Findings
 from tests.campaign.processes import KEY, SUBMITS, NightSettings, Processes, job
 
@@ -68,7 +68,6 @@ class Night:
         self._directory = self._processes.run
         self._videos = evidence.Videos(self._directory.videos)
         self._taken = evidence.Growing(self._processes.journal, GENERATION)
-        self._opened = evidence.Growing(self._processes.vitals, OPENED.encode())
         self._kills = dict.fromkeys(MOMENTS, 0)
         self._runs = 0
         self._phases: dict[str, float] = {}
@@ -142,8 +141,7 @@ class Night:
             case "start":
                 self._wait(process, 2.0 * self._rng.random())
             case "recovery":
-                opened = self._openings()
-                self._wait(process, PATIENCE_SECONDS, lambda: self._openings() > opened)
+                self._wait(process, PATIENCE_SECONDS, lambda: self._is_under_way(process))
                 self._wait(process, 0.3 * self._rng.random())
             case _:
                 self._wait(process, PATIENCE_SECONDS, lambda: self._taken.count() >= goal)
@@ -160,11 +158,10 @@ class Night:
         while time.monotonic() < end and process.poll() is None and not until():
             time.sleep(LOOK_SECONDS)
 
-    def _openings(self) -> int:
-        """Count the sessions that were opened; the real command does not tell."""
-        if self.settings.real_command:
-            return self._processes.started if self._directory.status.exists() else 0
-        return self._opened.count()
+    def _is_under_way(self, process: subprocess.Popen[bytes]) -> bool:
+        """Tell whether a run has opened its ledger and begins to go on."""
+        status = read_status(self._directory)
+        return status is not None and status.pid == process.pid
 
     def _run_to_the_end(self, job_file: Path) -> None:
         """Repeat the command while tasks are left to do, and settle what stays unresolved."""

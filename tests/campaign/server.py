@@ -23,9 +23,9 @@ from tests.campaign.hurry import HurriedClock
 QUEUE_SECONDS: Final = 0.1
 GENERATE_SECONDS: Final = 0.3
 """Of the machine's time, however fast the campaign's own clock runs."""
-LARGE_EVERY: Final = 50
-LARGE_BYTES: Final = 1 << 20
-"""One clip in so many is so much larger: of a small one nothing has come yet when it is cut."""
+LARGE_EVERY: Final = 100
+LARGE_BYTES: Final = 3 << 20
+"""One clip in so many is so much larger: of a small one nothing was kept yet when it is cut."""
 MARK: Final = uuid.UUID("d7c3f1d0-2f0e-4a53-9d6c-3a1f5b0c7e11")
 """Type of the box that says whose clip it is (ISO/IEC 14496-12, section 11.1)."""
 

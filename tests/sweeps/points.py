@@ -185,10 +185,11 @@ def _install_files(points: Points) -> None:
         short = points.reach("pwrite", torn=lambda: pwrite(descriptor, half, offset))
         return pwrite(descriptor, half if short else data, offset)
 
-    def pointed_replace(source: Any, target: Any) -> None:
-        folder = Path(target).parent.name
+    def pointed_replace(source: Any, target: Any, *, dst_dir_fd: int | None = None) -> None:
+        opened = Path(f"/proc/self/fd/{dst_dir_fd}")
+        folder = (Path(target).parent if dst_dir_fd is None else opened.readlink()).name
         points.reach(f"replace {folder}")
-        replace(source, target)
+        replace(source, target, dst_dir_fd=dst_dir_fd)
         points.reach(f"replaced {folder}")
 
     def pointed_unlink(path: Any, **others: Any) -> None:
