@@ -165,21 +165,24 @@ class Breaker:
             reached: Whether it left this machine.
         """
         self._note(now, well=False)
-        if self._probe_at is not None:
+        self._in_a_row = self._in_a_row + 1 if self.costly or not reached else 0
+        out_of_order = self._is_out_of_order()
+        if self._probe_at is None:
+            if out_of_order:
+                self._probe_at = now + self._gap
+            return out_of_order
+        if self._gap >= PROBE_SECONDS or out_of_order:
             # A busy host's short wait is no pace for one that is out of order.
             self._gap = max(self._gap, PROBE_SECONDS)
             if self.costly and reached:
                 self._gap = min(2 * self._gap, MAX_PROBE_SECONDS)
-            self._probe_at = max(self._probe_at, now + self._gap)
-            return False
-        self._in_a_row = self._in_a_row + 1 if self.costly or not reached else 0
+        self._probe_at = max(self._probe_at, now + self._gap)
+        return False
+
+    def _is_out_of_order(self) -> bool:
         failed = sum(not well for _, well in self._calls)
-        if self._in_a_row < OPEN_AT_IN_A_ROW and (
-            len(self._calls) < OPEN_AT_CALLS or 2 * failed < len(self._calls)
-        ):
-            return False
-        self._probe_at = now + self._gap
-        return True
+        often = len(self._calls) >= OPEN_AT_CALLS and 2 * failed >= len(self._calls)
+        return often or self._in_a_row >= OPEN_AT_IN_A_ROW
 
     def trip(self, now: float, seconds: float) -> bool:
         """Keep requests back whatever came before, with a probe every `seconds`.

@@ -396,6 +396,46 @@ def test_a_run_whose_ledger_was_lost_is_never_begun_anew(
         Ledger.open(tmp_path)
 
 
+@pytest.mark.parametrize("decide", ["adopt", "submit_again", "abandon"])
+@pytest.mark.parametrize("status", sorted(set(Status) - {Status.UNRESOLVED, Status.CANCELLED}))
+def test_only_a_submit_in_doubt_is_decided_by_hand(
+    ledger: Ledger, status: Status, decide: str
+) -> None:
+    ledger.admit(tasks(range(1)))
+    name = task(0).task_id
+    ledger._writer.ask(lambda db: db.execute("UPDATE tasks SET status = ?", (status,)).rowcount)
+    decisions: dict[str, Callable[[], object]] = {
+        "adopt": lambda: ledger.adopt(name, "id:1", at=NOW),
+        "submit_again": lambda: ledger.submit_again([name], at=NOW),
+        "abandon": lambda: ledger.abandon([name], at=NOW),
+    }
+    with pytest.raises(LedgerError, match="there is nothing to settle"):
+        decisions[decide]()
+    assert status_of(ledger, name) is status
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("instead", ["nothing", "a directory"])
+async def test_what_is_no_file_under_a_video_s_name_is_no_video(
+    ledger: Ledger, instead: str
+) -> None:
+    ledger.admit(tasks(range(2)))
+    for number in range(2):
+        name = task(number).task_id
+        await intend(ledger, name)
+        await ledger.accepted(name, f"id:{number}", at=NOW)
+        await complete(ledger, name)
+        await succeed(ledger, name)
+        (ledger.directory.path / by_id(ledger)[name].file_name).write_bytes(b"a video")
+    path = ledger.directory.path / by_id(ledger)[task(0).task_id].file_name
+    path.unlink()
+    if instead == "a directory":
+        path.mkdir()
+    assert ledger.refetch_missing() == 1
+    assert status_of(ledger, task(0).task_id) is Status.IN_FLIGHT
+    assert status_of(ledger, task(1).task_id) is Status.SUCCEEDED
+
+
 def test_a_birth_that_was_cut_off_leaves_an_empty_file_that_is_gone_on_with(tmp_path: Path) -> None:
     file = tmp_path / ".batchgen" / "ledger.sqlite"
     file.parent.mkdir()

@@ -300,7 +300,16 @@ def test_a_short_wait_of_a_busy_host_is_no_pace_for_one_that_is_out() -> None:
         if breaker.wait(float(now)) == 0.0:
             went.append(now)
             breaker.went_wrong(float(now), reached=False)
-    assert went == list(range(1, 600, 30))
+    assert went == [1, 2, 3, 4, *range(5, 600, 30)], "the fifth failure in a row says it is out"
+
+
+def test_one_failure_behind_a_busy_answer_is_no_outage() -> None:
+    breaker = Breaker()
+    breaker.trip(0.0, 2.0)
+    assert breaker.wait(2.0) == 0.0
+    breaker.went_wrong(2.0, reached=True)
+    assert breaker.wait(4.0) == 0.0, "the busy host's own pace"
+    assert breaker.went_well(4.1)
 
 
 def test_without_requests_a_few_repeats_are_free_and_then_one_in_half_a_minute() -> None:

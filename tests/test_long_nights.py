@@ -2,6 +2,7 @@
 
 import errno
 import os
+import ssl
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Coroutine
@@ -12,6 +13,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
+import aiohttp
 import anyio
 import pytest
 from aiohttp import web
@@ -43,6 +45,7 @@ from batchgen.transfer import Part, Saved, Transfer, open_transfer
 from tests import virtual_time
 from tests.virtual_time import NightClock
 
+HERE: Final = Path(__file__).parent
 HOUR: Final = 3600.0
 TASKS: Final = 12
 BOTH: Final = (Phase.SUBMIT, Phase.FETCH)
@@ -146,7 +149,9 @@ class Provider:
 
 
 @asynccontextmanager
-async def files(downloads: list[float], statuses: Callable[[], int]) -> AsyncIterator[str]:
+async def files(
+    downloads: list[float], statuses: Callable[[], int], tls: ssl.SSLContext | None
+) -> AsyncIterator[str]:
     """Serve a clip over a real socket; note when it was asked for."""
 
     async def answer(_: web.Request) -> web.Response:
@@ -160,8 +165,9 @@ async def files(downloads: list[float], statuses: Callable[[], int]) -> AsyncIte
     application.router.add_get("/clip.mp4", answer)
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
+    await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
+    scheme = "http" if tls is None else "https"
+    yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
     await runner.cleanup()
 
 
@@ -231,6 +237,7 @@ def spend(
     runs: int = 1,
     rest: float = 0.0,
     file_status: Callable[[], int] = lambda: 200,
+    file_tls: ssl.SSLContext | None = None,
     **settings: Any,
 ) -> Morning:
     """Spend a night with these troubles; return what there is in the morning.
@@ -244,7 +251,7 @@ def spend(
 
     async def night() -> Morning:
         downloads: list[float] = []
-        async with files(downloads, file_status) as url:
+        async with files(downloads, file_status, file_tls) as url:
             provider = Provider(clock, url, faults)
             provider.makes = makes
             summary, records = await one_run(job, provider, clock, meanwhile)
@@ -539,6 +546,25 @@ def test_a_certificate_that_is_bad_for_three_hours_fails_nothing(tmp_path: Path)
     morning.all_is_well()
     for phase in BOTH:
         assert 50 <= morning.provider.asked_during(faults, phase) <= 3 * 20 + 10
+
+
+def test_a_file_host_whose_certificate_is_bad_for_an_hour_fails_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trusting = ssl.create_default_context(cafile=str(HERE / "here.pem"))
+    monkeypatch.setattr(aiohttp.connector, "_SSL_CONTEXT_VERIFIED", trusting)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(HERE / "security/cdn.pem")
+
+    async def mend(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(HOUR)
+        tls.load_cert_chain(HERE / "here.pem")
+
+    morning = spend(tmp_path, meanwhile=mend, file_tls=tls)
+    morning.all_is_well()
+    assert min(morning.downloads) > HOUR, "nothing is asked of a host that cannot prove who it is"
+    assert len(morning.downloads) == TASKS
 
 
 # This machine's disk.

@@ -8,7 +8,10 @@ import rich_click as click
 from batchgen.cli.options import run_argument, run_directory
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from batchgen.ledger import Ledger, Record
+    from batchgen.task import Status
 
 
 @click.command
@@ -29,6 +32,7 @@ def resolve(
 
     from batchgen.errors import UsageError
     from batchgen.ledger import Ledger
+    from batchgen.ledger.between import IN_DOUBT, SETTLED_BY_HAND
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
     from batchgen.session import write_reports
@@ -49,7 +53,7 @@ def resolve(
             click.echo(_listed(directory.path, ledger))
             return
         chosen = [task] if task is not None else [record.task_id for record, _ in ledger.doubts()]
-        _check(ledger, chosen)
+        _check(ledger, chosen, IN_DOUBT if abandon else SETTLED_BY_HAND)
         now = time.time()
         if adopt is not None:
             _adopt(ledger, chosen[0], adopt, now)
@@ -71,10 +75,9 @@ def _adopt(ledger: "Ledger", task_id: str, generation_id: str, now: float) -> No
         raise UsageError("another task of this run has this generation id already")
 
 
-def _check(ledger: "Ledger", task_ids: list[str]) -> None:
+def _check(ledger: "Ledger", task_ids: list[str], open_to: "Collection[Status]") -> None:
     """Refuse tasks about which nothing is to be decided."""
     from batchgen.errors import UsageError
-    from batchgen.ledger.between import SETTLED_BY_HAND
 
     statuses = ledger.statuses(task_ids)
     for task_id in task_ids:
@@ -83,7 +86,7 @@ def _check(ledger: "Ledger", task_ids: list[str]) -> None:
             raise UsageError(
                 f"this run has no task {task_id}: ids are in the manifest's first column"
             )
-        if status not in SETTLED_BY_HAND:
+        if status not in open_to:
             raise UsageError(f"task {task_id} is {status.exported}: there is nothing to settle")
 
 

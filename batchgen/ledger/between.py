@@ -1,15 +1,18 @@
 """What commands do to a ledger before and after a run, each in one transaction."""
 
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Final
 
-from batchgen.ledger.moves import move, settle_submit
+from batchgen.errors import LedgerError
+from batchgen.ledger.moves import move, record, settle_submit, take_id
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.task import Cause, Status
 
-SETTLED_BY_HAND: Final = frozenset({Status.UNRESOLVED, Status.CANCELLED})
-"""Where a person may say what became of a submit; what was abandoned may still turn up."""
+IN_DOUBT: Final = frozenset({Status.UNRESOLVED})
+"""Where a submit may be given up."""
+SETTLED_BY_HAND: Final = IN_DOUBT | {Status.CANCELLED}
+"""Where a person may say what became of one; what was given up may still turn up."""
 
 
 def recover(db: sqlite3.Connection, rescued: Sequence[tuple[str, str]]) -> int:
@@ -58,7 +61,12 @@ def retry(db: sqlite3.Connection, codes: Sequence[str]) -> list[str]:
 
 
 def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:
-    """Decide, on record, that a task in doubt is submitted a second time."""
+    """Decide, on record, that a task in doubt is submitted a second time.
+
+    Raises:
+        LedgerError: It is unknown, or its submit is not in doubt.
+    """
+    _refuse_unless(db, task_id, SETTLED_BY_HAND)
     settle_submit(db, task_id, "resubmitted", at)
     move(
         db,
@@ -72,8 +80,26 @@ def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:
     )
 
 
+def adopt(db: sqlite3.Connection, task_id: str, generation_id: str, at: float) -> bool:
+    """Give a submit in doubt the id that a person found for it.
+
+    Returns:
+        False where another task has this id: then nothing was changed.
+
+    Raises:
+        LedgerError: The task is unknown, or its submit is not in doubt.
+    """
+    _refuse_unless(db, task_id, SETTLED_BY_HAND)
+    return take_id(db, task_id, generation_id, at, detail="by hand")
+
+
 def abandon(db: sqlite3.Connection, task_id: str, at: float) -> None:
-    """Give a task in doubt up; what it may have cost stays counted."""
+    """Give a task in doubt up; what it may have cost stays counted.
+
+    Raises:
+        LedgerError: It is unknown, or its submit is not in doubt.
+    """
+    _refuse_unless(db, task_id, IN_DOUBT)
     settle_submit(db, task_id, "abandoned", at)
     move(
         db,
@@ -93,6 +119,13 @@ def in_doubt(db: sqlite3.Connection) -> list[tuple[Record, float | None]]:
         (record, (db.execute(price, (record.client_request_id,)).fetchone() or (None,))[0])
         for record in [Record(*row) for row in db.execute(sql)]
     ]
+
+
+def _refuse_unless(db: sqlite3.Connection, task_id: str, statuses: Collection[Status]) -> None:
+    """Refuse a decision about a submit whose fate is known: the table alone would allow some."""
+    status = Status(record(db, task_id).status)
+    if status not in statuses:
+        raise LedgerError(f"task {task_id} is {status.exported}: there is nothing to settle")
 
 
 def _only(codes: Sequence[str]) -> str:

@@ -158,7 +158,7 @@ class Ledger:
             for record in self.records()
             if record.status == Status.SUCCEEDED
             and not record.gone
-            and not (self.directory.path / record.file_name).exists()
+            and not (self.directory.path / record.file_name).is_file()
         ]
         sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ?"
         return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
@@ -193,9 +193,7 @@ class Ledger:
         Raises:
             LedgerError: The task is unknown, or its submit is not in doubt.
         """
-        return self._writer.ask(
-            lambda db: moves.take_id(db, task_id, generation_id, at, detail="by hand")
-        )
+        return self._writer.ask(lambda db: between.adopt(db, task_id, generation_id, at))
 
     def submit_again(self, task_ids: Sequence[str], *, at: float) -> None:
         """Decide, on record, that tasks in doubt are submitted a second time: all or none of them.

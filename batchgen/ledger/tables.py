@@ -141,7 +141,7 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
         may_begin: Whether there may be none.
 
     Raises:
-        RunDirectoryError: It is damaged, foreign or newer.
+        RunDirectoryError: It is damaged, foreign or newer, or the disk is full.
     """
     try:
         _refuse_stump(path)
@@ -152,6 +152,11 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
             db.close()
             raise
     except (sqlite3.DatabaseError, RunDirectoryError) as error:
+        if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
+            raise RunDirectoryError(
+                f"cannot write to {path.parent}: the disk is full; make room and run again, "
+                "or choose another directory with --output"
+            ) from error
         raise RunDirectoryError(
             f"{path} cannot be used: {error}. Nothing was changed. It alone knows what was paid "
             "for: restore it from a copy, or run with another --output"

@@ -139,6 +139,7 @@ class Run:
                 watchers.cancel_scope.cancel()
         except BaseExceptionGroup as group:
             raise first_error(group) from group
+        tally.recount(self._ledger.counts())
         tally.tell_counts()
         cost, estimated = self._ledger.cost()
         reason, detail = self.stopping.reason, self.stopping.detail

@@ -53,6 +53,10 @@ class Tally:
         """Return how long the run has gone on."""
         return self._clock.monotonic() - self._began
 
+    def recount(self, counts: Mapping[Status, int]) -> None:
+        """Put the ledger's word in place of what was counted on the way."""
+        self._counts = Counter(counts)
+
     def good(self) -> None:
         """Note an answer from the provider that was no refusal."""
         self.last_good = self._clock.monotonic()

@@ -42,7 +42,7 @@ def main() -> int:
     parser.add_argument("--tasks", type=int, default=10_000)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--seeds", default="1,2,3,4,5")
-    parser.add_argument("--rate", type=float, default=30.0, help="how fast the clock runs")
+    parser.add_argument("--rate", type=float, default=60.0, help="how fast the clock runs")
     parser.add_argument("--no-faults", action="store_true", help="kills only")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps what the nights leave")
     options = parser.parse_args()

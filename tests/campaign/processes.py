@@ -38,7 +38,7 @@ class NightSettings:
     tasks: int
     kills: int
     seed: int
-    rate: float = 30.0
+    rate: float = 60.0
     faults: bool = True
     real_command: bool = False
 
@@ -59,7 +59,10 @@ def job(url: str, settings: NightSettings) -> dict[str, Any]:
             # Hardly a clip is done sooner.
             "poll": {"first": settings.rate * 0.3, "every": settings.rate * 0.2},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
-            "timeout": {"request": "2s", "submit": "3s", "download": "3s", "generation": "1m"},
+            "timeout": {
+                **{"request": "2s", "submit": "3s", "download": "3s"},
+                "generation": settings.rate * 3,
+            },
         },
     }
 

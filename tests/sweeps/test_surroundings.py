@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 
@@ -101,6 +101,23 @@ async def test_a_run_on_a_full_disk_waits_for_room_and_then_finishes(
                     await anyio.sleep(0.01)
                 ballast.unlink()
         assert ends[0].counts == {"succeeded": TASKS}, ends[0]
+        books.check_end(outside / "run", await taken(sandbox), TASKS, set())
+
+
+async def test_a_run_that_finds_no_room_for_its_ledger_says_so_and_loses_none(
+    small_disk: tuple[Runs, Path],
+) -> None:
+    runs, disk = small_disk
+    outside = Path(f"{runs.root}{disk}")
+    with (outside / "ballast").open("wb", buffering=0) as ballast, suppress(OSError):
+        while ballast.write(bytes(4096)):
+            pass
+    async with server() as sandbox:
+        end = await runs.run(Order(disk / "run", sandbox.url, factor=FACTOR))
+        assert "the disk is full" in end.error, end
+        assert "restore it from a copy" not in end.error, "there never was one"
+        (outside / "ballast").unlink()
+        assert (await runs.run(Order(disk / "run", sandbox.url, factor=FACTOR))).error == ""
         books.check_end(outside / "run", await taken(sandbox), TASKS, set())
 
 
