@@ -812,10 +812,17 @@ async def test_a_host_that_cannot_prove_who_it_is_is_told_apart_and_sent_nothing
 
 
 async def test_a_handshake_that_fails_otherwise_is_no_certificate_s_fault(part: Part) -> None:
-    async with raw_host(http("200 OK", clip())) as (url, _), opened() as transfer:
-        result = await transfer.fetch(url.replace("http:", "https:"), part)
+    async def speak_no_tls(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(http("400 Bad Request"))
+        writer.close()
+
+    server = await asyncio.start_server(speak_no_tls, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    async with server, opened() as transfer:
+        result = await transfer.fetch(f"https://127.0.0.1:{port}/x.mp4{SIGNED}", part)
     assert isinstance(result, NotSent)
     assert not result.certificate
+    assert result.reason != "no answer in time"
 
 
 async def test_a_cancelled_fetch_can_be_made_again(part: Part) -> None:

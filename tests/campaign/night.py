@@ -23,8 +23,10 @@ REACHABLE: Final = 0.9
 MOST_RUNS: Final = 60
 """Runs without a kill after which a night is given up as one that does not end."""
 RUN_SECONDS: Final = 400.0
+START_SECONDS: Final = 30.0
+"""What a run gets to open its ledger, on a machine that is busy with others."""
 PATIENCE_SECONDS: Final = 6.0
-"""A kill comes after so long at the latest."""
+"""A kill of a run that works comes after so long at the latest."""
 LOOK_SECONDS: Final = 0.01
 GENERATION: Final = b'"kind":"generation"'
 """What each line of the sandbox's journal holds that is a submit it took."""
@@ -141,9 +143,10 @@ class Night:
             case "start":
                 self._wait(process, 2.0 * self._rng.random())
             case "recovery":
-                self._wait(process, PATIENCE_SECONDS, lambda: self._is_under_way(process))
+                self._wait(process, START_SECONDS, lambda: self._is_under_way(process))
                 self._wait(process, 0.3 * self._rng.random())
             case _:
+                self._wait(process, START_SECONDS, lambda: self._is_under_way(process))
                 self._wait(process, PATIENCE_SECONDS, lambda: self._taken.count() >= goal)
                 self._wait(process, 0.5 * self._rng.random())
 
