@@ -60,7 +60,9 @@ def job(url: str, settings: NightSettings) -> dict[str, Any]:
             "poll": {"first": settings.rate * 0.3, "every": settings.rate * 0.2},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
             "timeout": {
-                **{"request": "2s", "submit": "3s", "download": "3s"},
+                "request": "2s",
+                "submit": "3s",
+                "download": "3s",
                 "generation": settings.rate * 3,
             },
         },
