@@ -3,7 +3,7 @@
 Reads the job file and the prompt file it names; touches nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, get_args
@@ -32,6 +32,7 @@ from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
 from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
+from batchgen.lint import warnings_of
 from batchgen.models import Scalar, describe
 from batchgen.urls import base_url_objection
 
@@ -308,7 +309,7 @@ def _job(
         budget=Budget(**dict(document.budget)),
         source=source.text,
     )
-    return replace(job, warnings=(*warnings, *_lint(job)))
+    return replace(job, warnings=(*warnings, *warnings_of(job)))
 
 
 def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:
@@ -374,31 +375,3 @@ def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], lis
         }
         prompts.append(Prompt(prompt.template, prompt.id, own))
     return tuple(prompts), warnings
-
-
-def _lint(job: Job) -> list[str]:
-    """Say what is allowed but hardly meant."""
-    found = []
-    for number, row in enumerate(job.exclude, start=1):
-        if not _can_match(job, row):
-            found.append(f"exclude row {number} matches nothing")
-    seeds = [axis for axis in (*job.matrix, *job.zip) if axis.name == "seed" and len(axis) > 1]
-    if seeds and job.defaults.get("enable_prompt_expansion") is True:
-        found.append(
-            "enable_prompt_expansion rewrites the prompt for each video: "
-            "seeds cannot be compared with it on"
-        )
-    return found
-
-
-def _can_match(job: Job, row: Mapping[str, object]) -> bool:
-    axes = {axis.name: axis.values for axis in (*job.matrix, *job.zip)}
-
-    def possible(name: str, value: object) -> bool:
-        values = axes.get(name)
-        own = {prompt.own[name] for prompt in job.prompts if name in prompt.own}
-        if value in own or not isinstance(values, tuple | None):
-            return True
-        return value in values if values is not None else job.defaults.get(name) == value
-
-    return all(possible(name, value) for name, value in row.items())
