@@ -5,12 +5,12 @@ and whether a value fits.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Final, Literal
 
-TypeName = Literal["string", "integer", "number", "boolean"]
-"""A parameter's type, as JSON Schema calls it."""
+TypeName = Literal["string", "integer", "number", "boolean", "any"]
+"""A parameter's type, as JSON Schema calls it; `any` of them where nobody says which."""
 
 Scalar = str | int | float | bool
 """A parameter's value as JSON carries it."""
@@ -43,16 +43,20 @@ class Parameter:
     ignored: bool = False
     rewrites_prompt: bool = False
 
+    @property
+    def _takes_booleans(self) -> bool:
+        return self.type in ("boolean", "any")
+
     def objection(self, value: object) -> str | None:
         """Say in words what is wrong with `value`, or None when it fits."""
         # A bool is an int to Python, but never to JSON.
         kinds = _KINDS[self.type]
-        if not isinstance(value, kinds) or (isinstance(value, bool) and kinds is not bool):
+        if not isinstance(value, kinds) or (isinstance(value, bool) and not self._takes_booleans):
             return f"{self.name} takes {_ARTICLE[self.type]}, not {describe(value)}"
         if self.choices and value not in self.choices:
             shown = " or ".join(map(str, self.choices))
             return f"{self.name} takes {shown}, not {describe(value)}"
-        if not isinstance(value, int | float):
+        if not isinstance(value, int | float) or isinstance(value, bool):
             return None
         if self.minimum is not None and value < self.minimum:
             return f"{self.name} takes {self.minimum:.15g} or more, not {describe(value)}"
@@ -60,9 +64,48 @@ class Parameter:
             return f"{self.name} takes {self.maximum:.15g} or less, not {describe(value)}"
         return None
 
+    def in_words(self) -> str:
+        """Say what it takes: `a number, 0 to 100; 5 when left out`."""
+        words = " or ".join(map(str, self.choices)) or _ARTICLE[self.type]
+        match self.minimum, self.maximum:
+            case None, None:
+                pass
+            case minimum, None:
+                words += f", {minimum:.15g} or more"
+            case None, maximum:
+                words += f", {maximum:.15g} or less"
+            case minimum, maximum:
+                words += f", {minimum:.15g} to {maximum:.15g}"
+        if self.default is None:
+            return words
+        shown = str(self.default).lower() if isinstance(self.default, bool) else self.default
+        return f"{words}; {shown} when left out"
 
-_KINDS: Final = {"string": str, "integer": int, "number": int | float, "boolean": bool}
+    def flaw(self) -> str | None:
+        """Say in words what makes no sense in the parameter itself, or None when all does."""
+        bounds = (self.minimum, self.maximum)
+        if bounds != (None, None) and self.type in ("string", "boolean"):
+            return f"{self.name} takes {_ARTICLE[self.type]}, which has no minimum and no maximum"
+        if self.minimum is not None and self.maximum is not None and self.minimum > self.maximum:
+            return f"{self.name}: its minimum is above its maximum"
+        allowing_any = replace(self, choices=())
+        for choice in self.choices:
+            if objection := allowing_any.objection(choice):
+                return f"one of its choices cannot be: {objection}"
+        if self.default is not None and (objection := self.objection(self.default)):
+            return f"its default cannot be: {objection}"
+        return None
+
+
+_KINDS: Final = {
+    "string": str,
+    "integer": int,
+    "number": int | float,
+    "boolean": bool,
+    "any": str | int | float | bool,
+}
 _ARTICLE: Final = {
+    "any": "text, a number, true or false",
     "string": "text",
     "integer": "a whole number",
     "number": "a number",

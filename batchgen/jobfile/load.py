@@ -16,6 +16,8 @@ from batchgen.job import (
     Axis,
     Budget,
     Job,
+    NotifySettings,
+    Occasion,
     OnAmbiguous,
     Order,
     Output,
@@ -28,12 +30,13 @@ from batchgen.job import (
 )
 from batchgen.jobfile.check import Checker
 from batchgen.jobfile.explain import explain
+from batchgen.jobfile.own_parameters import own_parameters, problems_of
 from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
 from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
 from batchgen.lint import warnings_of
-from batchgen.models import Scalar, describe
+from batchgen.models import Parameter, Scalar, describe, parameters_of
 from batchgen.urls import base_url_objection
 
 COMMAND_LINE: Final = "--set"
@@ -89,7 +92,9 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = _prompt_traps(source, root)
     written = _written_prompts(source, root, path, problems)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
-    problems += Checker(source, root, written, model).check()
+    declared = own_parameters(root, model)
+    problems += problems_of(source, root, declared)
+    problems += Checker(source, root, written, model, parameters_of(model, declared)).check()
     document: JobDocument | None = None
     try:
         document = JobDocument.model_validate(root.bare())
@@ -108,7 +113,7 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = _most_telling(problems)
     if problems or document is None:
         raise JobFileError(problems)
-    return _job(document, source, path, written, overrides)
+    return _job(document, source, path, written, declared, overrides)
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
@@ -268,6 +273,7 @@ def _job(
     source: Source,
     path: Path,
     written: Sequence[WrittenPrompt],
+    declared: tuple[Parameter, ...],
     overrides: Overrides,
 ) -> Job:
     name = document.name or _safe_name(path.stem)
@@ -292,6 +298,7 @@ def _job(
         repeat=document.repeat,
         salt=document.salt,
         provider=provider,
+        model_parameters=declared,
         run=RunSettings(
             concurrency=overrides.concurrency or run.concurrency,
             submits=run.submits,
@@ -307,6 +314,11 @@ def _job(
             give_up_after=run.give_up_after,
         ),
         budget=Budget(**dict(document.budget)),
+        notify=NotifySettings(
+            url_env=document.notify.url_env,
+            on=tuple(Occasion(word) for word in dict.fromkeys(document.notify.on)),
+            asked="notify" in document.model_fields_set,
+        ),
         source=source.text,
     )
     return replace(job, warnings=(*warnings, *warnings_of(job)))
