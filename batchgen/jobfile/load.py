@@ -30,7 +30,7 @@ from batchgen.job import (
 )
 from batchgen.jobfile.check import Checker
 from batchgen.jobfile.explain import explain
-from batchgen.jobfile.own_parameters import own_parameters, problems_of
+from batchgen.jobfile.own_parameters import own_parameters
 from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
 from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
 from batchgen.jobfile.suggest import did_you_mean
@@ -92,8 +92,8 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = _prompt_traps(source, root)
     written = _written_prompts(source, root, path, problems)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
-    declared = own_parameters(root, model)
-    problems += problems_of(source, root, declared)
+    declared, flaws = own_parameters(source, root, model)
+    problems += flaws
     problems += Checker(source, root, written, model, parameters_of(model, declared)).check()
     document: JobDocument | None = None
     try:

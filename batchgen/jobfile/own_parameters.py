@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pydantic
 
-from batchgen.errors import Problem
+from batchgen.errors import Place, Problem
 from batchgen.jobfile.schema import OneParameter, ParameterPart
 from batchgen.jobfile.yaml12 import Node, Source
 from batchgen.models import Parameter, parameters_of
@@ -16,38 +16,35 @@ from batchgen.models import Parameter, parameters_of
 _ENTRY: pydantic.TypeAdapter[ParameterPart] = pydantic.TypeAdapter(OneParameter)
 
 
-def own_parameters(root: Node, model: str) -> tuple[Parameter, ...]:
-    """Return the parameters a job declares; one that cannot be read takes anything.
+def own_parameters(
+    source: Source, root: Node, model: str
+) -> tuple[tuple[Parameter, ...], list[Problem]]:
+    """Return the parameters a job declares, and what makes no sense in them.
 
-    What is wrong in it is said by the schema.
+    One with a mistake takes anything, so that its values are not blamed for it. Mistakes of shape
+    are said by the schema.
     """
     known = parameters_of(model) or {}
-    return tuple(
-        _laid_over(known.get(name, Parameter(name, "any")), entry)
-        for name, entry in _entries(root)
-        if name not in ("model", "prompt")
-    )
-
-
-def problems_of(source: Source, root: Node, parameters: tuple[Parameter, ...]) -> list[Problem]:
-    """Say what is wrong in the parameters a job declares."""
-    section = root.value.get("model_parameters")
-    problems = [
-        source.problem(section.keys[name], f"{name} is no parameter of its own", width=len(name))
-        for name, _ in _entries(root)
-        if name in ("model", "prompt")
-    ]
-    for parameter in parameters:
+    parameters: list[Parameter] = []
+    problems: list[Problem] = []
+    for name, place, entry in _entries(root):
+        if name in ("model", "prompt"):
+            said = f"{name} is no parameter of its own"
+            problems.append(source.problem(place, said, width=len(name)))
+            continue
+        parameter = _laid_over(known.get(name, Parameter(name, "any")), entry)
         if (flaw := parameter.flaw()) is not None:
-            place = section.keys[parameter.name]
-            problems.append(source.problem(place, flaw, width=len(parameter.name)))
-    return problems
+            problems.append(source.problem(place, flaw, width=len(name)))
+            parameter = Parameter(name, "any")
+        parameters.append(parameter)
+    return tuple(parameters), problems
 
 
-def _entries(root: Node) -> Iterator[tuple[str, Node]]:
+def _entries(root: Node) -> Iterator[tuple[str, Place, Node]]:
     section = root.value.get("model_parameters")
     if section is not None and isinstance(section.value, dict):
-        yield from section.value.items()
+        for name, entry in section.value.items():
+            yield name, section.keys[name], entry
 
 
 def _laid_over(known: Parameter, entry: Node) -> Parameter:

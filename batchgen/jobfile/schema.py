@@ -215,10 +215,9 @@ class OutputPart(Part):
         Annotated[str, Field(min_length=1, max_length=200)] | None,
         told(
             "A video's name without its ending: ${index}, ${slug}, ${seed}, ${task_id}, "
-            "${prompt_id}, ${repeat}, ${job}, and any parameter or variable.",
-            DEFAULT_NAME,
+            "${prompt_id}, ${repeat}, ${job}, and any parameter or variable."
         ),
-    ] = None
+    ] = DEFAULT_NAME
 
 
 class NotifyPart(Part):
