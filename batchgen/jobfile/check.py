@@ -9,13 +9,14 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Problem
-from batchgen.jobfile.explain import secret_problem
+from batchgen.jobfile.explain import address_problem, secret_problem
+from batchgen.jobfile.fields import axis_values
 from batchgen.jobfile.prompts import WrittenPrompt
-from batchgen.jobfile.schema import axis_values, names_a_secret, surely_names_a_secret
+from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.values import number_range
 from batchgen.jobfile.yaml12 import Node, Source, resolve
-from batchgen.models import Parameter, Scalar, describe, parameters_of
+from batchgen.models import Parameter, Scalar, Table, describe
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -26,14 +27,19 @@ class Checker:
     """Collects what is wrong between the parts of one document."""
 
     def __init__(
-        self, source: Source, root: Node, prompts: Sequence[WrittenPrompt], model: str
+        self,
+        source: Source,
+        root: Node,
+        prompts: Sequence[WrittenPrompt],
+        model: str,
+        table: Table | None,
     ) -> None:
         self.problems: list[Problem] = []
         self._source = source
         self._root = root
         self._prompts = prompts
         self._model = model
-        self._table = parameters_of(model)
+        self._table = table
         used = {name for prompt in prompts for name in templates.names(prompt.template)}
         used |= {
             name
@@ -70,6 +76,7 @@ class Checker:
                 self._values(item, "prompts", ("prompt", "id"))
         self._variables_have_values()
         self._provider()
+        self._notify()
         self._file_name()
         return self.problems
 
@@ -241,6 +248,13 @@ class Checker:
                 # It may hold a password.
                 self._object(node, objection, secret=True)
 
+    def _notify(self) -> None:
+        notify = self._mapping("notify")
+        for name, node in notify.value.items():
+            # Under whatever key: who has the address can write to the channel behind it.
+            if isinstance(node.value, str) and "://" in node.value:
+                self.problems.append(address_problem(self._source, notify.keys[name]))
+
     def _file_name(self) -> None:
         output = self._mapping("output")
         name = output.value.get("name")
@@ -267,7 +281,7 @@ def _fitting(parameter: Parameter, value: object) -> str:
     if isinstance(value, int | float):
         return _in_quotes(value) if parameter.type == "string" else ""
     if parameter.choices:
-        return did_you_mean(str(value), parameter.choices)
+        return did_you_mean(str(value), map(str, parameter.choices))
     if isinstance(value, str) and parameter.type != "string":
         if isinstance(resolve(value.strip()), int | float):
             return f"write it without quotes: {parameter.name}: {value.strip()}"
