@@ -142,9 +142,14 @@ _MODERATION: Final = re.compile(
 )
 
 
+def is_moderation(message: str) -> bool:
+    """Tell whether a provider's words say that it is the prompt it objects to."""
+    return _MODERATION.search(message) is not None
+
+
 def failure_code(message: str, otherwise: str) -> str:
     """Name a failure: `moderation` where the provider's words say so.
 
     Providers report it under many codes; people want to find these tasks under one.
     """
-    return "moderation" if _MODERATION.search(message) else otherwise
+    return "moderation" if is_moderation(message) else otherwise

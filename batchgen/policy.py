@@ -12,6 +12,7 @@ download are free, so they are repeated; only faults of the task itself use up i
     400, account        PAUSE       PAUSE          FRESH_URL
     401                 PAUSE       PAUSE          FRESH_URL
     402 403             PAUSE       PAUSE          FRESH_URL
+    403, the prompt     FAIL        RETRY_COUNTED  FRESH_URL
     404                 STOP        GRACE          FRESH_URL
     410                 STOP        GRACE          FRESH_URL
     408 425 500 502 504 HOLD        RETRY          RETRY
@@ -36,6 +37,7 @@ from batchgen.outcomes import (
     SubmitOutcome,
     Trouble,
     Unusable,
+    is_moderation,
 )
 
 
@@ -68,7 +70,12 @@ _ACCOUNT: Final = re.compile(
     r"\b(?:(?:insufficient|not enough|no|low|out of|ran out of|run out of) (?:\w+ )?"
     r"(?:credits?|balance|funds|quota)"
     r"|(?:credits?|balance|funds|quota) (?:\w+ )?(?:is |are )?(?:exhausted|exceeded|too low|empty)"
-    r"|payment required|billing|top up|subscription|api[ _-]?key)\b",
+    r"|payment required|(?:your|check|update|add|verify|complete) billing"
+    r"|billing (?:account|address|details|error|(?:hard )?limit|issue|plan|problem|settings?)"
+    r"|top up (?:your|the) (?:account|balance)|your (?:current )?(?:plan|subscription)"
+    r"|subscription (?:has |is |was )?(?:cancell?ed|ended|expired|inactive|required)"
+    r"|(?:expired|incorrect|invalid|missing|no|provide an?|unknown|wrong|your) api[ _-]?key"
+    r"|api[ _-]?key (?:has |is |was )?(?:expired|incorrect|invalid|missing|required|revoked))\b",
     re.IGNORECASE,
 )
 """Phrases by which a 400 about the account is told from a 400 about the task.
@@ -101,6 +108,8 @@ def _row(status: int, message: str) -> tuple[Action, Action, Action]:
         case 400 | 422 if _ACCOUNT.search(message):
             return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
         case 400 | 422:
+            return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
+        case 403 if is_moderation(message) and not _ACCOUNT.search(message):
             return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
         case 401 | 402 | 403:
             return Action.PAUSE, Action.PAUSE, Action.FRESH_URL

@@ -37,6 +37,7 @@ from batchgen.outcomes import (
     Trouble,
 )
 from batchgen.policy import RETRY_AFTER_CAP, Phase
+from batchgen.providers.aimlapi import CLOCK_SKEW
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit
@@ -85,6 +86,7 @@ class Provider:
         bodies: What was wanted, for every submit it took.
         asked: Times of all requests of a phase, in seconds after dusk.
         makes: Seconds it takes to make a video; twice that for every second one.
+        answers_after: Seconds until a submit that is taken is answered.
     """
 
     base_url = "http://127.0.0.1"
@@ -96,6 +98,7 @@ class Provider:
         self._given: Counter[Fault] = Counter()
         self._born: dict[str, float] = {}
         self.makes = 200.0
+        self.answers_after = 0.0
         self.taken: dict[str, str] = {}
         self.bodies: Counter[bytes] = Counter()
         self.asked: dict[Phase, list[float]] = {phase: [] for phase in Phase}
@@ -111,13 +114,15 @@ class Provider:
         return None
 
     async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
+        came = self._clock.outside()
         trouble = await self._trouble(Phase.SUBMIT)
         if trouble is not None and not trouble[0].taken:
             return trouble[1]
         generation_id = f"id:{len(self.taken)}"
         self.taken[client_request_id] = generation_id
         self.bodies[body] += 1
-        self._born[generation_id] = self._clock.outside()
+        self._born[generation_id] = came
+        await self._clock.sleep(self.answers_after)
         return trouble[1] if trouble is not None else Accepted(generation_id)
 
     async def fetch(self, generation_id: str) -> FetchOutcome:
@@ -131,11 +136,17 @@ class Provider:
         return Completed(self._video_url, 0.06)
 
     async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
-        del since
         if await self._trouble(Phase.FETCH) is not None:
             return LookUp({}, whole=False)
-        found = {sent: self.taken[sent] for sent in client_request_ids if sent in self.taken}
+        found = {
+            sent: self.taken[sent]
+            for sent in client_request_ids
+            if sent in self.taken and self._taken_at(sent) >= since - CLOCK_SKEW
+        }
         return LookUp(found, whole=True)
+
+    def _taken_at(self, sent: str) -> float:
+        return self._clock.dusk + self._born[self.taken[sent]]
 
     async def price(self) -> float | None:
         return None
@@ -283,6 +294,11 @@ def midway(answer: Callable[[int], Trouble], hours: float, **more: Any) -> tuple
     return submits, replace(submits, begin=250, phases=(Phase.FETCH,))
 
 
+def at_dusk(answer: Callable[[int], Trouble], **more: Any) -> Fault:
+    """Return a fault that the first submits meet."""
+    return Fault(begin=0, end=1, answer=answer, phases=(Phase.SUBMIT,), **more)
+
+
 def no_route(_: int) -> Trouble:
     return NotSent("Cannot connect to host: no route")
 
@@ -388,6 +404,79 @@ def test_with_resubmit_even_these_are_made_each_on_record(tmp_path: Path) -> Non
     assert set(morning.summary.counts) <= {Status.SUCCEEDED, Status.UNRESOLVED}
     assert max(record.attempts for record in morning.records) <= 3
     morning.paid_once()
+
+
+@pytest.mark.parametrize("policy", OnAmbiguous)
+def test_a_machine_that_sleeps_in_the_middle_of_a_submit_looks_where_it_was_taken(
+    tmp_path: Path, policy: OnAmbiguous
+) -> None:
+    lost = at_dusk(no_answer, after=10.0, taken=True)
+
+    async def sleep(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(2.0)
+        clock.suspend(8 * HOUR, monotonic_counts=False)
+
+    morning = spend(tmp_path, lost, tasks=2, meanwhile=sleep, on_ambiguous=policy)
+    morning.all_is_well(2)
+
+
+def test_with_resubmit_a_doubt_of_an_earlier_run_is_made_by_the_next_one(tmp_path: Path) -> None:
+    lost = at_dusk(no_answer, after=10.0)
+
+    async def leave(run: Run, clock: NightClock, provider: Provider) -> None:
+        del provider
+        await clock.sleep(15)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    morning = spend(
+        tmp_path,
+        lost,
+        tasks=2,
+        runs=2,
+        rest=60.0,
+        meanwhile=leave,
+        on_ambiguous=OnAmbiguous.RESUBMIT,
+    )
+    assert morning.summaries[0].counts == {Status.UNRESOLVED: 2}
+    morning.all_is_well(2)
+
+
+def test_a_first_interrupt_puts_no_submit_in_doubt_even_where_nobody_answers_polls(
+    tmp_path: Path,
+) -> None:
+    polls = Fault(begin=20, end=10 * HOUR, answer=status(500), phases=(Phase.FETCH,))
+
+    async def interrupt(run: Run, clock: NightClock, provider: Provider) -> None:
+        provider.answers_after = 6.0
+        while not (run.parked and run.stopping._posts):
+            await clock.sleep(1.0)
+        run.stopping.retire(Reason.INTERRUPTED)
+
+    morning = spend(tmp_path, polls, tasks=60, concurrency=60, meanwhile=interrupt)
+    assert Status.SUBMITTING not in morning.summary.counts
+    assert Status.UNRESOLVED not in morning.summary.counts
+    assert morning.hours < 1, "what cannot be finished is not waited for"
+    morning.paid_once(60)
+
+
+def test_a_run_that_is_left_at_the_very_moment_of_a_submit_makes_it_no_more(tmp_path: Path) -> None:
+    async def leave(run: Run, clock: NightClock, provider: Provider) -> None:
+        del provider
+        await clock.sleep(2.0)  # as the pace lets the second submit go
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    morning = spend(tmp_path, tasks=6, submits=4, rate_limit=0.5, meanwhile=leave)
+    assert len(morning.provider.taken) == 1
+    assert morning.hours * HOUR < 5
+
+
+@pytest.mark.parametrize("objection", ["Rejected by our content policy", "Unsafe: NSFW prompt"])
+def test_one_prompt_that_is_forbidden_stops_no_night(tmp_path: Path, objection: str) -> None:
+    first = at_dusk(status(403, objection))
+    morning = spend(tmp_path, first, rate_limit=0.5)
+    assert morning.summary.counts == {Status.FAILED: 1, Status.SUCCEEDED: TASKS - 1}
+    assert {record.error_code for record in morning.records} == {None, "moderation"}
 
 
 def test_after_too_many_silent_hours_a_run_gives_up_and_the_next_one_does_the_rest(

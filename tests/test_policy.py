@@ -36,6 +36,7 @@ _NAMED: dict[str, list[Trouble]] = {
     "reset, timeout": [Interrupted("reset")],
     "2xx, unusable body": [Unusable("no id")],
     "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
+    "403, the prompt": [Answered(403, "Forbidden: the content policy prohibits this prompt")],
     "52x": [Answered(status) for status in range(520, 530)],
     "3xx": [Answered(status) for status in range(300, 400)],
 }
@@ -75,6 +76,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "400, account",
         "401",
         "402 403",
+        "403, the prompt",
         "404",
         "410",
         "408 425 500 502 504",
@@ -85,7 +87,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "other 4xx",
         "other",
     ]
-    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 4 + 2
+    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 4 + 2 + 1
 
 
 @pytest.mark.parametrize(("name", "actions"), _table())
@@ -150,6 +152,9 @@ def test_a_download_is_never_held_and_never_stops_the_run() -> None:
         "invalid API key",
         "quota exceeded",
         "payment required",
+        "Please update your billing details",
+        "Your subscription has expired",
+        "top up your account",
     ],
 )
 @pytest.mark.parametrize("status", [400, 422])
@@ -157,6 +162,13 @@ def test_a_400_about_the_account_pauses_the_run_and_fails_no_task(
     status: int, message: str
 ) -> None:
     assert decide(Phase.SUBMIT, Answered(status, message)) is Action.PAUSE
+
+
+def test_a_403_about_a_prompt_is_that_task_s_and_one_about_the_account_is_everyone_s() -> None:
+    prompt = Answered(403, "Prompt rejected by the safety system")
+    assert decide(Phase.SUBMIT, prompt) is Action.FAIL
+    account = Answered(403, "Out of credits; see our safety pages")
+    assert decide(Phase.SUBMIT, account) is Action.PAUSE
 
 
 @pytest.mark.parametrize(
@@ -168,6 +180,10 @@ def test_a_400_about_the_account_pauses_the_run_and_fails_no_task(
         "discredited",
         "keyframes",
         "rejected: a gymnast keeps her balance",
+        "rejected: a mountain of subscription boxes",
+        "rejected: two doves, billing and cooing",
+        "rejected: snow will top up the glacier",
+        "rejected: an API key cast in bronze",
     ],
 )
 def test_a_400_about_the_task_fails_the_task(message: str) -> None:
@@ -263,7 +279,7 @@ def test_words_and_waits_change_nothing_but_a_400_about_the_account(
 
 
 @given(
-    st.sampled_from(["insufficient credits", "Out of credits.", "billing", "quota exceeded"]),
+    st.sampled_from(["insufficient credits", "Out of credits.", "billing issue", "quota exceeded"]),
     st.text(max_size=40),
     st.text(max_size=40),
     st.sampled_from([400, 422]),

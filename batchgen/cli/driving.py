@@ -100,9 +100,13 @@ async def _obey_signals(session: Session, shown: Observer) -> None:
     pressed = False
     with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
         async for _ in received:
-            if pressed or session.run.parked:
+            if pressed:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))
                 stopping.leave(Reason.INTERRUPTED)
+            elif session.run.parked:
+                pressed = True
+                shown(Notice("stopping; what is in flight is fetched by the next run"))
+                stopping.retire(Reason.INTERRUPTED)
             else:
                 pressed = True
                 stopping.drain(Reason.INTERRUPTED, "interrupted")

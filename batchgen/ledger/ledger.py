@@ -395,10 +395,12 @@ class Ledger:
         try:
             return await self._writer.record(step)
         except LedgerError as error:
-            where = self._keep_aside(task_id, generation_id)
+            told = LedgerError(f"{error}; {self._keep_aside(task_id, generation_id)}")
+            told.full = error.full
             if not error.full or self.when_full is None:
                 self._broken = isinstance(error.__cause__, sqlite3.Error)
-                raise LedgerError(f"{error}; {where}") from error
+                raise told from error
+            await self.when_full(told)
         return await self._record(step)
 
     def _keep_aside(self, task_id: str, generation_id: str) -> str:

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Final
 
 from batchgen.errors import RunDirectoryError
+from batchgen.ledger.wal import is_damaged
 from batchgen.models import Scalar
-from batchgen.task import Task
+from batchgen.task import Status, Task
 
 SCHEMA_VERSION: Final = 1
 SMALLEST_PAGE: Final = 512
@@ -144,14 +145,14 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
         RunDirectoryError: It is damaged, foreign or newer, or the disk is full.
     """
     try:
-        _refuse_stump(path)
+        _refuse_what_sqlite_would_not(path)
         db = sqlite3.connect(path, isolation_level=None)
         try:
             _prepare(db, may_begin=may_begin)
         except BaseException:
             db.close()
             raise
-    except (sqlite3.DatabaseError, RunDirectoryError) as error:
+    except (sqlite3.DatabaseError, RunDirectoryError, UnicodeDecodeError) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise RunDirectoryError(
                 f"cannot write to {path.parent}: the disk is full; make room and run again, "
@@ -164,10 +165,12 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
     return db
 
 
-def _refuse_stump(path: Path) -> None:
-    """Refuse what SQLite would take for an empty database although it is none."""
+def _refuse_what_sqlite_would_not(path: Path) -> None:
+    """Refuse a stump, which SQLite takes for an empty database, and a log it would cut."""
     if path.exists() and 0 < path.stat().st_size < SMALLEST_PAGE:
         raise sqlite3.DatabaseError("it is cut")
+    if is_damaged(path.with_name(f"{path.name}-wal")):
+        raise sqlite3.DatabaseError("its write-ahead log is damaged")
 
 
 def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
@@ -195,3 +198,13 @@ def _check(db: sqlite3.Connection) -> None:
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)
+    # SQLite checks its own structure and no values: what is kept twice must be the same.
+    two_ids = db.execute(
+        "SELECT tasks.task_id FROM tasks JOIN submits USING (client_request_id)"
+        " WHERE submits.outcome = 'accepted' AND tasks.generation_id <> submits.generation_id"
+    ).fetchone()
+    if two_ids is not None:
+        raise sqlite3.DatabaseError(f"task {two_ids[0]} has two different generation ids")
+    strange = {status for (status,) in db.execute("SELECT DISTINCT status FROM tasks")} - {*Status}
+    if strange:
+        raise sqlite3.DatabaseError(f"a task has the status {min(map(str, strange))!r}")

@@ -133,6 +133,9 @@ def _commit(db: sqlite3.Connection, requests: Sequence[_Request]) -> _Answers:
                 db.execute("ROLLBACK")
         if len(requests) > 1:
             return [answer for request in requests for answer in _commit(db, [request])]
+        if isinstance(error, UnicodeDecodeError):
+            # Text that SQLite keeps is UTF-8: a flipped bit made it something else.
+            error = sqlite3.DatabaseError(f"it is damaged: {error}")
         if isinstance(error, sqlite3.Error):
             told = LedgerError(f"the ledger could not be written: {error}")
             told.__cause__ = error

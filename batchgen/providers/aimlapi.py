@@ -121,8 +121,9 @@ class AimlApi:
             query = urlencode(
                 {
                     "start": _iso(start),
-                    # A clock ahead of ours has stamped our last submits with times to come.
-                    "end": _iso(now + CLOCK_SKEW),
+                    # A clock ahead of ours, or ours before it was set back, has stamped our last
+                    # submits with times to come.
+                    "end": _iso(max(now, since) + CLOCK_SKEW),
                     "limit": LOG_PAGE,
                     "offset": page * LOG_PAGE,
                 }

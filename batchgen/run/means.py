@@ -201,6 +201,7 @@ class Means:
     async def wait_for_room(self, error: LedgerError) -> None:
         """Wait a while for a disk on which the ledger can be written again."""
         self.tally.say_sometimes(f"{error}; the run waits until there is room")
+        self.check_outage()
         await self.clock.sleep(DISK_PROBE_SECONDS)
 
     def disk_trouble(self, error: OSError) -> None:

@@ -13,7 +13,7 @@ from anyio.abc import TaskGroup
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Observer, Reason, Summary, nobody
-from batchgen.job import Job
+from batchgen.job import Job, OnAmbiguous
 from batchgen.ledger import Ledger, Record
 from batchgen.policy import Phase
 from batchgen.providers import Provider
@@ -159,10 +159,12 @@ class Run:
         """Carry first what was paid for already, then what is new."""
         for record in self._ledger.unresolved():
             if record.client_request_id is not None:
-                # Submits of an earlier run: old enough to be looked up at once, and to end with.
+                # Submits of an earlier run: old enough to be looked up at once, and to end with,
+                # unless a look-up more is what it takes to submit them again.
                 now, sent = self._clock.monotonic(), record.client_request_id
                 at = record.submitted_at or self._clock.now()
-                self._doubts.add(record, sent, at, now, tries=FIRST_LOOK_UPS - 1)
+                held = self._job.run.on_ambiguous is OnAmbiguous.HOLD
+                self._doubts.add(record, sent, at, now, tries=FIRST_LOOK_UPS - 1 if held else 0)
         async with anyio.create_task_group() as carriers:
             carriers.start_soon(self._look_up_doubts, means, carriers)
             for record in self._ledger.under_way():

@@ -28,6 +28,7 @@ class Stopping:
         self.reason: Reason | None = None
         self.detail = ""
         self.leaving = False
+        self._retiring = False
         self._new_work: set[CancelScope] = set()
         self._all_work: set[CancelScope] = set()
         self._posts: set[CancelScope] = set()
@@ -43,6 +44,13 @@ class Stopping:
             self.reason, self.detail = reason, detail
         for scope in self._new_work:
             scope.cancel()
+
+    def retire(self, reason: Reason, detail: str = "") -> None:
+        """Drop what is in flight as soon as no POST is in the air: none is put in doubt by it."""
+        self._retiring = True
+        self.drain(reason, detail)
+        if not self._posts:
+            self.leave(reason, detail)
 
     def leave(self, reason: Reason, detail: str = "") -> None:
         """Drop what is in flight, too."""
@@ -70,6 +78,8 @@ class Stopping:
                 yield
             finally:
                 self._posts.discard(scope)
+                if self._retiring and not self._posts and self.reason is not None:
+                    self.leave(self.reason, self.detail)
 
     @contextmanager
     def new_work(self) -> Iterator[None]:

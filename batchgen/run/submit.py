@@ -3,6 +3,8 @@
 import hashlib
 import secrets
 
+from anyio.lowlevel import checkpoint_if_cancelled
+
 from batchgen.errors import LedgerError
 from batchgen.ledger import Record
 from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
@@ -58,6 +60,8 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
     body = record.task().body
     client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
     outcome: Accepted | Trouble | None = None
+    # A run that was told to end in this very turn makes no new POST behind the shield.
+    await checkpoint_if_cancelled()
     with means.stopping.posting():
         await means.ledger.intend(
             record.task_id,
@@ -91,7 +95,8 @@ async def _not_accepted(
     if action is Action.HOLD:
         held = await means.ledger.in_doubt(task_id, said, at=now)
         means.tally.moved(held, Status.PENDING, Status.UNRESOLVED, message=said)
-        means.doubt(held, client_request_id, now)
+        # From when it left, not from when its answer was given up: the log has it at that time.
+        means.doubt(held, client_request_id, held.submitted_at or now)
         return None
     if action is Action.FAIL:
         code = failure_code(said, "rejected")
