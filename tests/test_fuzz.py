@@ -25,7 +25,7 @@ from batchgen.headers import content_range, retry_after, strong_etag
 from batchgen.job import Job, Output, Prompt
 from batchgen.jobfile.load import Overrides, parse_job
 from batchgen.jobfile.prompts import read_prompt_file
-from batchgen.jobfile.yaml12 import decode
+from batchgen.jobfile.source import decode
 from batchgen.ledger.rescue import ROOM, Rescue
 from batchgen.models import WAN_1_3B, Scalar
 from batchgen.mp4 import NotAVideo, VideoInfo, inspect

@@ -30,8 +30,8 @@ from batchgen.job import (
 from batchgen.jobfile import Overrides, load_job
 from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.schema import JobDocument
+from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import ALIASES, did_you_mean
-from batchgen.jobfile.yaml12 import Source
 from batchgen.models import TABLES, WAN_1_3B
 
 FOX = "prompts: [A fox]\n"

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 
 from batchgen.errors import JobFileError, Place, Problem
 from batchgen.jobfile import yaml12
-from batchgen.jobfile.yaml12 import MAX_DEPTH, Node, Source, decode, read, resolve
+from batchgen.jobfile.source import Source, decode
+from batchgen.jobfile.yaml12 import MAX_DEPTH, Node, read, resolve
 
 
 def bare(text: str) -> Any:
@@ -317,7 +318,7 @@ def test_every_line_ending_gives_the_same_values_and_places(ending: str) -> None
 def test_a_file_past_the_bound_is_refused_before_it_is_parsed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(yaml12, "MAX_BYTES", 2**20)
+    monkeypatch.setattr("batchgen.jobfile.source.MAX_BYTES", 2**20)
     with pytest.raises(JobFileError, match=r"larger than 1 MiB(.|\n)*\.txt file"):
         decode("job.yaml", b"a" * (2**20 + 1))
 

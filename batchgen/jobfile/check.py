@@ -12,9 +12,10 @@ from batchgen.errors import Problem
 from batchgen.jobfile.explain import secret_problem
 from batchgen.jobfile.prompts import WrittenPrompt
 from batchgen.jobfile.schema import axis_values, names_a_secret, surely_names_a_secret
+from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.values import number_range
-from batchgen.jobfile.yaml12 import Node, Source, resolve
+from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import Parameter, Scalar, describe, parameters_of
 from batchgen.urls import base_url_objection
 

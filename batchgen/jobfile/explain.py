@@ -15,8 +15,9 @@ from batchgen.jobfile.schema import (
     names_a_secret,
     surely_names_a_secret,
 )
+from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import ALIASES, did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source, resolve
+from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import TABLES, describe
 
 _MESSAGES: Final[Mapping[str, str]] = {

@@ -30,8 +30,9 @@ from batchgen.jobfile.check import Checker
 from batchgen.jobfile.explain import explain
 from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
 from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
+from batchgen.jobfile.source import Source, decode, read_bounded
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
+from batchgen.jobfile.yaml12 import Node, read, resolve
 from batchgen.models import Scalar, describe
 from batchgen.urls import base_url_objection
 
@@ -67,7 +68,7 @@ def load_job(path: str | Path, overrides: Overrides | None = None) -> Job:
     path = Path(path)
     overrides = overrides or Overrides()
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     return parse_job(decode(str(path), raw), path, overrides)

@@ -7,7 +7,7 @@ from typing import Final
 
 from batchgen.errors import JobFileError, Place, Problem
 from batchgen.job import Values
-from batchgen.jobfile.yaml12 import decode
+from batchgen.jobfile.source import decode
 
 _LINE_END: Final = re.compile(r"\r\n|\r|\n")
 

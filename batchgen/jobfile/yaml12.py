@@ -12,8 +12,9 @@ from typing import Any, Final
 import yaml
 
 from batchgen.errors import JobFileError, Place, Problem
+from batchgen.jobfile.source import MAX_SHOWN, Source
+from batchgen.jobfile.syntax import character_problem, syntax_problem
 
-MAX_BYTES: Final = 64 * 1024 * 1024
 MAX_DEPTH: Final = 64
 MAX_ALIASED: Final = 100_000
 """Values that aliases may repeat, all together: a few bytes of aliases can stand for gigabytes."""
@@ -61,75 +62,6 @@ class Node:
                 return scalar
 
 
-MAX_SHOWN: Final = 160
-"""Characters of a line that is shown."""
-
-_SECRET: Final = re.compile(
-    r"(?:^|[{,])[\s\"'-]*(?:[\w-]*(?:[_-]|(?<=[a-z])(?=[A-Z])))?"
-    r"(?i:api ?key|key|token|secret|pass|password|passwd|auth|authorization|bearer|credentials?)"
-    r"[\"']?\s*:"
-    r"|\bapi_key_env[\"']?\s*:(?!\s*[\"']?[A-Z_][A-Z0-9_]*[\"']?\s*(?:[,}#]|$))"
-    r"|\b(?i:bearer)\s|\bsk-|\b[0-9a-fA-F]{24}|://[^/\s]*@"
-)
-"""What a line may hold that must not be shown, whatever the mistake on it."""
-
-
-class Source:
-    """A file's text, which draws problems with the line they stand on."""
-
-    def __init__(self, name: str, text: str) -> None:
-        self.name = name
-        self.text = text
-        self._lines: list[str] | None = None
-
-    def line(self, number: int) -> str:
-        """Return a line, counted from 1, without its ending; empty where there is none."""
-        if self._lines is None:
-            self._lines = self.text.splitlines()
-        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
-
-    def problem(
-        self, place: Place, message: str, *, hint: str = "", width: int = 1, secret: bool = False
-    ) -> Problem:
-        """Make a problem that shows its line, unless the line holds a secret."""
-        shown = "" if secret or place.file != self.name else self.line(place.line)
-        # A very long line would bury the message; the place is in front of it anyway.
-        if len(shown) > MAX_SHOWN or _SECRET.search(shown):
-            shown = ""
-        return Problem(place=place, message=message, hint=hint, source=shown, width=width)
-
-
-def decode(name: str, raw: bytes) -> Source:
-    """Decode a text file as UTF-8, a byte order mark allowed.
-
-    Raises:
-        JobFileError: It is too large or is not UTF-8.
-    """
-    if len(raw) > MAX_BYTES:
-        raise JobFileError(
-            [
-                Problem(
-                    Place(name),
-                    f"is larger than {MAX_BYTES // 2**20} MiB",
-                    hint="put long lists of prompts into a .txt file: prompts: {file: prompts.txt}",
-                )
-            ]
-        )
-    try:
-        return Source(name, raw.decode("utf-8-sig"))
-    except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
-        raise JobFileError(
-            [
-                Problem(
-                    Place(name, line),
-                    "is not UTF-8 text here",
-                    hint="save the file as UTF-8 in your editor",
-                )
-            ]
-        ) from None
-
-
 def read(source: Source) -> Node:
     """Read one document.
 
@@ -144,9 +76,9 @@ def read(source: Source) -> Node:
     except _Halt as halt:
         builder.problems.append(source.problem(halt.place, str(halt)))
     except yaml.MarkedYAMLError as error:
-        builder.problems.append(_syntax_problem(source, error))
+        builder.problems.append(syntax_problem(source, error, MAX_DEPTH))
     except (yaml.reader.ReaderError, UnicodeEncodeError):
-        builder.problems.append(_character_problem(source))
+        builder.problems.append(character_problem(source))
     if builder.problems:
         raise JobFileError(builder.problems)
     return builder.root or Node(None, Place(source.name, 1, 1))
@@ -310,67 +242,3 @@ class _Builder:
         else:
             parent.value[self._key[-1]] = node
             self._key[-1] = None
-
-
-_TABS: Final = "YAML allows no tabs for indentation: use spaces"
-_QUOTE: Final = "put the text in quotes"
-_OPEN: Final = "a [ or { above is not closed, or text after it needs quotes"
-_HINTS: Final = (
-    ("found a tab character", _TABS),
-    (
-        "found character that cannot start any token",
-        f"{_QUOTE}: YAML keeps @, ` and % at its start",
-    ),
-    ("mapping values are not allowed", f'{_QUOTE}: a ": " in it starts a mapping'),
-    (
-        "did not find expected key",
-        "check the indentation; text that goes on after ] } or a quote needs quotes around it all",
-    ),
-    ("did not find expected ',' or", _OPEN),
-    ("did not find expected <document start>", "text after a quote or bracket: quote the whole"),
-    ("did not find expected alphabetic or numeric", f"{_QUOTE}: YAML keeps * and & at its start"),
-    ("found unexpected end of stream", "a quote above is not closed"),
-    ("could not find expected ':'", "a key needs a colon and a space behind it"),
-    ("did not find expected node content", "a value is missing here, or a sign needs quotes"),
-    ("found undefined tag handle", f"{_QUOTE}: YAML keeps ! at its start"),
-    ("did not find expected comment or line break", f"{_QUOTE}: YAML keeps | and > at its start"),
-    ("found unknown escape character", "in double quotes a \\ starts an escape: write \\\\"),
-)
-_UNQUOTED_VARIABLE: Final = "put text with ${...} in quotes inside [ ] or { }"
-
-
-def _syntax_problem(source: Source, error: yaml.MarkedYAMLError) -> Problem:
-    mark = error.problem_mark or error.context_mark
-    place = Place(source.name, mark.line + 1, mark.column + 1) if mark else Place(source.name)
-    said = error.problem or "this is no YAML"
-    if said == "exceeded maximum nesting depth":
-        # Newer libyaml has a bound of its own, and may reach it before it gives us an event.
-        return source.problem(place, f"nested more than {MAX_DEPTH} deep")
-    before = source.line(place.line)[: place.column]
-    hint = next((hint for start, hint in _HINTS if said.startswith(start)), "")
-    if before.endswith("\t") and not before.strip():
-        hint = _TABS
-    elif hint == _OPEN and before.endswith("${"):
-        hint = _UNQUOTED_VARIABLE
-    if said.startswith("found unexpected end of stream") and (opened := error.context_mark):
-        # The end of the file says little; where the quote was opened says all.
-        place = Place(source.name, opened.line + 1, opened.column + 1)
-        said, hint = "this quote is not closed", "close it; within '...' write ' twice"
-    return source.problem(place, f"this is no YAML: {said}", hint=hint)
-
-
-_UNREADABLE: Final = re.compile(
-    "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"
-)
-"""What no YAML file may hold (YAML 1.2.2, section 5.1)."""
-
-
-def _character_problem(source: Source) -> Problem:
-    found = _UNREADABLE.search(source.text)
-    if found is None:
-        return Problem(Place(source.name), "holds a character that YAML does not allow")
-    before = source.text[: found.start()]
-    place = Place(source.name, before.count("\n") + 1, found.start() - (before.rfind("\n") + 1) + 1)
-    # A file in UTF-16 is every second byte a NUL.
-    hint = "save the file as UTF-8 in your editor" if found[0] == "\0" else "delete it"
-    return Problem(place, f"the character U+{ord(found[0]):04X} is not allowed in YAML", hint=hint)
