@@ -306,6 +306,7 @@ WRONG = [
     # Prompts.
     Wrong("prompts: A fox", 1, 10, "prompts: expected a list (put `- ` before each prompt)"),
     Wrong("prompts: p.txt", 1, 10, "not the text 'p.txt'", "write prompts: {file: p.txt}"),
+    Wrong("prompts: p.CSV", 1, 10, "not the text 'p.CSV'", "write prompts: {file: p.CSV}"),
     Wrong("prompts:", 1, 9, "prompts: expected a list", ""),
     Wrong("prompts: []", 1, 1, "there is no prompt", "add one"),
     Wrong("prompts: [1984]", 1, 11, "not the number 1984", 'write it in quotes: "1984"'),
@@ -324,10 +325,13 @@ WRONG = [
     Wrong("prompts:\n- A fox in\n  snow #5", 3, 7, "this prompt was cut", "in quotes"),
     Wrong("prompts:\n- prompt: A fox #5", 2, 16, "this prompt was cut", "in quotes"),
     Wrong("prompts: [{prompt: x, sed: 1}]", 1, 23, '"sed" in prompts is no', '"seed"?'),
-    Wrong("prompts: ['${animl}']\ndefaults: {shift: 3}", 1, 11, "${animl} in this prompt", "$$"),
-    Wrong("prompts: ['${}']", 1, 11, "${} in this prompt has no value"),
+    Wrong("prompts: ['${animl}']\ndefaults: {shift: 3}", 1, 12, "${animl} in this prompt", "$$"),
+    Wrong("prompts: ['${}']", 1, 12, "${} in this prompt has no value"),
     Wrong("prompts: {fle: p.txt}", 1, 11, '"fle" is not known in prompts', '"file"?'),
-    Wrong("prompts: {file: p.csv}", 1, 17, "read from .txt files, not from .csv", ".txt"),
+    Wrong("prompts: {file: p.doc}", 1, 17, "and .yaml files, not from .doc", ".txt"),
+    Wrong("prompts: {file: p.xlsx}", 1, 17, "files, not from .xlsx", "save it as CSV"),
+    Wrong("prompts: {file: p.json}", 1, 17, "files, not from .json", "into a .jsonl file"),
+    Wrong("prompts: {file: p}", 1, 17, "files, not from this", ".txt"),
     Wrong("prompts: {file: nope.txt}", 1, 17, "nope.txt: cannot be read: No such file"),
     Wrong("prompts: {file: }", 1, 17, "prompts.file: expected text, not nothing"),
     # Keys.
@@ -465,7 +469,7 @@ extra: 1
     assert places == [
         (1, 10),
         (4, 5),
-        (5, 5),
+        (5, 6),
         (6, 26),
         (6, 31),
         (8, 9),
@@ -498,7 +502,7 @@ def test_a_mistake_in_a_prompt_file_names_that_file_and_line(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "holds no prompt"), (b"# only\n\n", "holds no prompt"), (b"\xff\xfeA\x00", "not UTF-8")],
+    [(b"", "holds no prompt"), (b"# only\n\n", "holds no prompt")],
 )
 def test_a_prompt_file_that_holds_nothing_to_read_is_a_mistake_where_it_is_named(
     tmp_path: Path, content: bytes, said: str

@@ -245,7 +245,7 @@ def test_an_alias_repeats_its_anchor() -> None:
         ("a: &x [*x]", "the alias *x has no anchor before it"),
         ("- &x a\n- {*x : b}", "an alias cannot be a key"),
         ("? [a]\n: b", "a list or mapping cannot be a key"),
-        ("a: 1\n---\nb: 2", "a second document begins here; a job file is one document"),
+        ("a: 1\n---\nb: 2", "a second document begins here; the file must be one document"),
         ("a: 1\na: 2", "'a' is written twice, first in line 1"),
         ("a: !x 5", "the tag !x is not read"),
         ("a: !!int 5", "the tag tag:yaml.org,2002:int is not read"),

@@ -10,6 +10,7 @@ from batchgen import templates
 from batchgen.errors import Place, Problem
 from batchgen.jobfile.schema import (
     PARAMETER_SECTIONS,
+    PROMPT_FILES,
     JobDocument,
     PromptFile,
     names_a_secret,
@@ -120,7 +121,7 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return "put the prompt in quotes: YAML reads [ ] as a list"
         case "prompt_shape", None if "#" in source.line(node.place.line):
             return "YAML took # for the start of a comment: put the prompt in quotes"
-        case "prompts_shape", str() if value.lower().endswith(".txt"):
+        case "prompts_shape", str() if value.lower().endswith(PROMPT_FILES):
             return f"write prompts: {{file: {value}}}"
         case (("int_type" | "float_type"), str()) if _is_number(value):
             return f"write it without quotes: {value}"

@@ -230,6 +230,10 @@ def _path(value: str) -> str:
 PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
 
 
+PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
+"""How the name of a prompt file ends."""
+
+
 class PromptFile(Part):
     """Prompts that stand in a file of their own, named from the job file's folder."""
 

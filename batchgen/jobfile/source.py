@@ -39,9 +39,14 @@ class Source:
 
     def line(self, number: int) -> str:
         """Return a line, counted from 1, without its ending; empty where there is none."""
+        lines = self.lines()
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+    def lines(self) -> list[str]:
+        """Return all lines, without their endings."""
         if self._lines is None:
             self._lines = self._line_end.split(self.text)
-        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+        return self._lines
 
     def problem(
         self, place: Place, message: str, *, hint: str = "", width: int = 1, secret: bool = False

@@ -6,6 +6,7 @@ No tags, no objects: what comes out is text, numbers, booleans, nothing, lists a
 """
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import yaml
 from batchgen.errors import JobFileError, Place, Problem
 from batchgen.jobfile.source import MAX_SHOWN, Source
 from batchgen.jobfile.syntax import character_problem, syntax_problem
+from batchgen.models import describe
 
 MAX_DEPTH: Final = 64
 MAX_ALIASED: Final = 100_000
@@ -70,9 +72,36 @@ def read(source: Source) -> Node:
             found all at once.
     """
     builder = _Builder(source)
+    for _ in _built(builder, source):
+        pass
+    return builder.root or Node(None, Place(source.name, 1, 1))
+
+
+def read_items(source: Source, hint: str) -> Iterator[Node]:
+    """Read a document that is a list, item by item; none is held when the next is asked for.
+
+    Args:
+        source: The text.
+        hint: What to do where the document is no list.
+
+    Raises:
+        JobFileError: As of `read`, after the last item that could be read; or it is no list.
+    """
+    builder = _Builder(source)
+    for _ in _built(builder, source):
+        yield from builder.hand_over()
+    root = builder.root
+    if root is not None and not isinstance(root.value, list | None):
+        said = f"expected a list (put `- ` before each item), not {describe(root.bare())}"
+        raise JobFileError([source.problem(root.place, said, hint=hint)])
+
+
+def _built(builder: "_Builder", source: Source) -> Iterator[None]:
+    """Let the builder take the text, an event a step."""
     try:
         for event in yaml.parse(source.text, Loader=_LOADER):
             builder.take(event)
+            yield
     except _Halt as halt:
         builder.problems.append(source.problem(halt.place, str(halt)))
     except yaml.MarkedYAMLError as error:
@@ -81,7 +110,6 @@ def read(source: Source) -> Node:
         builder.problems.append(character_problem(source))
     if builder.problems:
         raise JobFileError(builder.problems)
-    return builder.root or Node(None, Place(source.name, 1, 1))
 
 
 # libyaml's parser where PyYAML was built with it: 5 to 10 times as fast.
@@ -151,9 +179,20 @@ class _Builder:
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.DocumentStartEvent() if self.root is not None:
-                raise self._halt(event, "a second document begins here; a job file is one document")
+                raise self._halt(
+                    event, "a second document begins here; the file must be one document"
+                )
             case _:
                 return
+
+    def hand_over(self) -> list[Node]:
+        """Give away the items of the outermost list that are whole."""
+        if len(self._stack) != 1 or not isinstance(self._stack[0][0].value, list):
+            return []
+        outermost = self._stack[0][0]
+        items: list[Node] = outermost.value
+        outermost.value = []
+        return items
 
     def _place(self, mark: Any) -> Place:
         return Place(self._source.name, mark.line + 1, mark.column + 1)
