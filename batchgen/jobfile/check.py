@@ -109,7 +109,7 @@ class Checker:
     def _own_name(self, name: str, own: OwnName) -> None:
         """Judge a name of prompts' own values; it is shown once, however often it stands there."""
         before = len(self.problems)
-        self._known(own.first, name, "prompts")
+        self._known(own.first(), name, "prompts")
         if own.more and len(self.problems) > before:
             last = self.problems.pop()
             others = f"{own.more:,} other prompts" if own.more > 1 else "one other prompt"

@@ -1,6 +1,7 @@
 """A file's text, and problems drawn with the line of it they stand on."""
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +13,7 @@ YAML_LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
 """What the parser counts as the end of a line: YAML 1.1, section 4.2, which libyaml follows."""
 LINE_END: Final = re.compile(r"\r\n|[\r\n]")
 """What editors count."""
+_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+\Z")
 
 MAX_SHOWN: Final = 160
 """Characters of a line that is shown."""
@@ -39,14 +41,13 @@ class Source:
 
     def line(self, number: int) -> str:
         """Return a line, counted from 1, without its ending; empty where there is none."""
-        lines = self.lines()
-        return lines[number - 1] if 0 < number <= len(lines) else ""
-
-    def lines(self) -> list[str]:
-        """Return all lines, without their endings."""
         if self._lines is None:
             self._lines = self._line_end.split(self.text)
-        return self._lines
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
+
+    def each_line(self) -> Iterator[str]:
+        """Yield the lines an editor counts, with their endings; none of them is held."""
+        return (match[0] for match in _LINE.finditer(self.text))
 
     def problem(
         self, place: Place, message: str, *, hint: str = "", width: int = 1, secret: bool = False

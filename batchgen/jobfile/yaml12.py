@@ -72,7 +72,7 @@ def read(source: Source) -> Node:
             found all at once.
     """
     builder = _Builder(source)
-    for _ in _built(builder, source):
+    for _ in _steps(builder, source):
         pass
     return builder.root or Node(None, Place(source.name, 1, 1))
 
@@ -87,21 +87,24 @@ def read_items(source: Source, hint: str) -> Iterator[Node]:
     Raises:
         JobFileError: As of `read`, after the last item that could be read; or it is no list.
     """
-    builder = _Builder(source)
-    for _ in _built(builder, source):
-        yield from builder.hand_over()
+    builder = _Builder(source, hands_over=True)
+    for _ in _steps(builder, source):
+        yield from builder.handed_over
+        builder.handed_over.clear()
     root = builder.root
     if root is not None and not isinstance(root.value, list | None):
         said = f"expected a list (put `- ` before each item), not {describe(root.bare())}"
         raise JobFileError([source.problem(root.place, said, hint=hint)])
 
 
-def _built(builder: "_Builder", source: Source) -> Iterator[None]:
-    """Let the builder take the text, an event a step."""
+def _steps(builder: "_Builder", source: Source) -> Iterator[None]:
+    """Let the builder take the text; pause wherever it has something to hand over."""
     try:
-        for event in yaml.parse(source.text, Loader=_LOADER):
+        loader = _LOADER(source.text)
+        while (event := loader.get_event()) is not None:
             builder.take(event)
-            yield
+            if builder.handed_over:
+                yield
     except _Halt as halt:
         builder.problems.append(source.problem(halt.place, str(halt)))
     except yaml.MarkedYAMLError as error:
@@ -150,21 +153,30 @@ class _Halt(Exception):
 
 
 class _Builder:
-    """Takes parser events and builds nodes, with a stack instead of recursion."""
+    """Takes parser events and builds nodes, with a stack instead of recursion.
 
-    def __init__(self, source: Source) -> None:
+    Attributes:
+        problems: What is wrong although the parser took it.
+        root: The document, when it is whole.
+        handed_over: Whole items of the outermost list, where they are not to be kept in it.
+    """
+
+    def __init__(self, source: Source, *, hands_over: bool = False) -> None:
         self.problems: list[Problem] = []
         self.root: Node | None = None
+        self.handed_over: list[Node] = []
+        self._hands_over = hands_over
         self._source = source
         self._stack: list[tuple[Node, str | None]] = []  # open collection, its anchor
-        self._key: list[str | None] = []  # the key that waits for its value, a collection each
+        self._key: list[str | None] = []  # a mapping's key that waits for its value; "" of a list
         self._anchors: dict[str, Node] = {}
         self._aliased = 0
 
     def take(self, event: Any) -> None:
         match event:
             case yaml.ScalarEvent():
-                self._tag(event, implicit=event.implicit[0] or event.implicit[1])
+                if event.tag is not None:
+                    self._tag(event, implicit=event.implicit[0] or event.implicit[1])
                 self._scalar(event)
             case yaml.SequenceStartEvent():
                 self._tag(event, implicit=event.implicit)
@@ -185,15 +197,6 @@ class _Builder:
             case _:
                 return
 
-    def hand_over(self) -> list[Node]:
-        """Give away the items of the outermost list that are whole."""
-        if len(self._stack) != 1 or not isinstance(self._stack[0][0].value, list):
-            return []
-        outermost = self._stack[0][0]
-        items: list[Node] = outermost.value
-        outermost.value = []
-        return items
-
     def _place(self, mark: Any) -> Place:
         return Place(self._source.name, mark.line + 1, mark.column + 1)
 
@@ -211,15 +214,16 @@ class _Builder:
             )
 
     def _scalar(self, event: Any) -> None:
-        plain = event.style is None or event.style == ""
-        awaiting_key = self._awaits_key()
-        value = resolve(event.value) if plain and not awaiting_key else event.value
+        begin, text = event.start_mark, event.value
+        place = Place(self._source.name, begin.line + 1, begin.column + 1)
+        if self._awaits_key():
+            self._take_key(text, place)
+            return
+        plain = not event.style
         end = event.end_mark
-        node = Node(value, self._place(event.start_mark), end.column + 1, end.line + 1, plain=plain)
-        if awaiting_key:
-            self._take_key(node)
-        else:
-            self._place_value(node, event.anchor)
+        value = resolve(text) if plain else text
+        node = Node(value, place, end.column + 1, end.line + 1, plain=plain)
+        self._place_value(node, event.anchor)
 
     def _open(self, node: Node, event: Any) -> None:
         if self._awaits_key():
@@ -227,28 +231,23 @@ class _Builder:
         if len(self._stack) >= MAX_DEPTH:
             raise self._halt(event, f"nested more than {MAX_DEPTH} deep")
         self._stack.append((node, event.anchor))
-        self._key.append(None)
+        self._key.append("" if isinstance(node.value, list) else None)
 
     def _awaits_key(self) -> bool:
-        return (
-            bool(self._stack)
-            and isinstance(self._stack[-1][0].value, dict)
-            and self._key[-1] is None
-        )
+        return bool(self._key) and self._key[-1] is None
 
-    def _take_key(self, node: Node) -> None:
+    def _take_key(self, key: str, place: Place) -> None:
         mapping, _ = self._stack[-1]
-        key = node.value
         if key in mapping.value:
             self.problems.append(
                 self._source.problem(
-                    node.place,
+                    place,
                     f"{key!r} is written twice, first in line {mapping.keys[key].line}",
                     hint="keep one of them",
                     width=len(key),
                 )
             )
-        mapping.keys[key] = node.place
+        mapping.keys[key] = place
         self._key[-1] = key
 
     def _place_value(self, node: Node, anchor: str | None) -> None:
@@ -275,9 +274,11 @@ class _Builder:
             return
         parent, _ = self._stack[-1]
         parent.size += node.size
-        parent.height = max(parent.height, node.height + 1)
+        if node.height >= parent.height:
+            parent.height = node.height + 1
         if isinstance(parent.value, list):
-            parent.value.append(node)
+            whole = self._hands_over and len(self._stack) == 1
+            (self.handed_over if whole else parent.value).append(node)
         else:
             parent.value[self._key[-1]] = node
             self._key[-1] = None

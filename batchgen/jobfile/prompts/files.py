@@ -79,6 +79,6 @@ def _read_lines(source: Source, into: PromptReader) -> None:
     """Take a prompt a line; blank lines and lines that start with # are skipped."""
     into.prompts += (
         WrittenPrompt(text, Place(source.name, number, 1))
-        for number, line in enumerate(source.lines(), start=1)
+        for number, line in enumerate(source.each_line(), start=1)
         if (text := line.strip()) and not text.startswith("#")
     )

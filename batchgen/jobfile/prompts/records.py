@@ -47,8 +47,8 @@ _HINTS: Final = (
 
 def read_records(source: Source, into: PromptReader) -> None:
     """Take the prompt of each line; blank lines are skipped."""
-    for number, line in enumerate(source.lines(), start=1):
-        text = line.strip(" \t")
+    for number, line in enumerate(source.each_line(), start=1):
+        text = line.strip(" \t\r\n")
         if not text:
             continue
         if text in ("{", "["):

@@ -20,7 +20,6 @@ from batchgen.jobfile.suggest import meant_as
 from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import Parameter, Scalar
 
-_LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+\Z")
 _CELL: Final = re.compile(r' *(?P<cell>"(?:[^"]|"")*(?P<close>")?|[^,"][^,]*|)[^,]*')
 _QUOTING: Final = 'inside quotes write " twice: "she says ""go"""'
 _COMMAS: Final = "where a comma is part of a prompt, put the whole prompt in double quotes"
@@ -43,8 +42,8 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
     source.discreet = any(map(names_a_secret, columns))
     if not _is_sound(source, line, columns, into):
         return
-    heads = _located(source, line, dict.fromkeys(columns), columns)
-    into.header({name: heads for name in columns if name not in ("", "prompt", "id")})
+    heads = partial(_heads, source, line, columns)
+    into.header([name for name in columns if name not in ("", "prompt", "id")], heads)
     used = {*variables, *_variables(source, columns.index("prompt"))}
     typed = [_typing(name, into.table, used) for name in columns]
     for number, cells in records:
@@ -57,7 +56,7 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
             if (text := cell.strip())
         }
         if "prompt" in row:
-            locate = partial(_located, source, number, row, columns, heads.keys)
+            locate = partial(_located, source, number, row, columns, heads)
             into.take(source, Place(source.name, number, 1), row, locate, _COMMAS)
         elif row:
             place = Place(source.name, number, 1)
@@ -69,8 +68,7 @@ def _records(source: Source, into: PromptReader | None) -> Iterator[tuple[int, l
 
     What is no CSV is said where there is a reader to take it; reading goes on behind it.
     """
-    lines = (match[0] for match in _LINE.finditer(source.text))
-    rows = csv.reader(lines, strict=True, skipinitialspace=True)
+    rows = csv.reader(source.each_line(), strict=True, skipinitialspace=True)
     while True:
         start = rows.line_num + 1
         try:
@@ -215,18 +213,23 @@ def _without_loss(text: str) -> Scalar:
     return value if value is not None and templates.text(value) == text else text
 
 
+def _heads(source: Source, line: int, columns: Sequence[str]) -> Node:
+    """Return the header as a mapping whose keys stand where it names the columns."""
+    places = {name: _spot(source, line, column)[0] for column, name in enumerate(columns)}
+    return Node({}, Place(source.name, line, 1), keys=places)
+
+
 def _located(
     source: Source,
     line: int,
     row: Mapping[str, Scalar | None],
     columns: Sequence[str],
-    heads: Mapping[str, Place] | None = None,
+    heads: Callable[[], Node],
 ) -> Node:
     """Return a row with the places of its cells, and of the names that head them."""
-    node = Node({}, Place(source.name, line, 1))
+    node = Node({}, Place(source.name, line, 1), keys=heads().keys)
     for column, name in enumerate(columns):
         if name in row:
             place, width = _spot(source, line, column)
             node.value[name] = Node(row[name], place, place.column + width, line)
-            node.keys[name] = place if heads is None else heads[name]
     return node

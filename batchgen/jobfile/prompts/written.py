@@ -4,7 +4,7 @@ Places are worked out only where something is to be said: a sound prompt of a hu
 no more than its values.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -41,13 +41,13 @@ class OwnName:
     """A name of prompts' own values that is no parameter of the model.
 
     Attributes:
-        first: The prompt in which it stands first, as it was written.
+        first: Returns the prompt in which it stands first, as it was written.
         more: In how many others it stands.
         last_line: Line of the last of them, from 1.
         heads: Whether it heads a column, and so stands once for all prompts.
     """
 
-    first: Node
+    first: Callable[[], Node]
     more: int = 0
     last_line: int = 0
     heads: bool = False
@@ -115,16 +115,16 @@ class PromptReader:
         self.complete = False
         self.mistakes.note(kind, problem)
 
-    def header(self, names: Mapping[str, Node]) -> None:
-        """Note names that stand once for all prompts of a table, each with what holds its place."""
-        for name, row in names.items():
+    def header(self, names: Iterable[str], locate: Callable[[], Node]) -> None:
+        """Note names that stand once for all prompts of a table."""
+        for name in names:
             if self.table is None or name not in self.table:
-                self.names.setdefault(name, OwnName(row, heads=True))
+                self.names.setdefault(name, OwnName(locate, heads=True))
 
     def _name(self, name: str, line: int, locate: Callable[[], Node]) -> None:
         known = self.names.get(name)
         if known is None:
-            self.names[name] = OwnName(locate())
+            self.names[name] = OwnName(locate)
         elif not known.heads:
             known.more += 1
             known.last_line = line
