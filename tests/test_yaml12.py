@@ -248,12 +248,12 @@ def test_an_alias_repeats_its_anchor() -> None:
         ("a: 1\n---\nb: 2", "a second document begins here; the file must be one document"),
         ("a: 1\na: 2", "'a' is written twice, first in line 1"),
         ("a: !x 5", "the tag !x is not read"),
-        ("a: !!int 5", "the tag tag:yaml.org,2002:int is not read"),
+        ("a: !!int 5", "the tag !!int is not read"),
         ("a: !!python/object/apply:os.system [ls]", "is not read"),
-        ("a: b: c", "mapping values are not allowed"),
-        ("a: [1", "did not find expected ',' or ']'"),
+        ("a: b: c", 'YAML takes ": " for the end of a key'),
+        ("a: [1", "the [ here is not closed"),
         ("a: 'x", "this quote is not closed"),
-        ("\ta: 1", "found character that cannot start any token"),
+        ("\ta: 1", "a tab stands here"),
     ],
 )
 def test_what_a_job_file_cannot_be_is_said(text: str, message: str) -> None:

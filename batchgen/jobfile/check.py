@@ -113,8 +113,8 @@ class Checker:
         if own.more and len(self.problems) > before:
             last = self.problems.pop()
             others = f"{own.more:,} other prompts" if own.more > 1 else "one other prompt"
-            also = f"it stands in {others} too, down to line {own.last_line}"
-            self.problems.append(replace(last, hint="; ".join(filter(None, (last.hint, also)))))
+            also = f"(the same in {others}, down to line {own.last_line})"
+            self.problems.append(replace(last, hint=f"{last.hint} {also}".lstrip()))
 
     def _values(self, mapping: Node, section: str, reserved: tuple[str, ...] = ()) -> None:
         for name, node in mapping.value.items():
@@ -151,8 +151,6 @@ class Checker:
 
     def _fits(self, name: str, node: Node, value: object) -> None:
         """Check one value; `node` is where to point."""
-        if isinstance(value, list | dict) or value is None:
-            return  # the schema says so already
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # as the schema reads it
         if (wrong := misfit(self._table, name, value)) is not None:
@@ -231,7 +229,9 @@ class Checker:
             wanted = set(templates.names(prompt.template))
             for name in sorted(wanted - shared - prompt.own.keys()):
                 missing.add(
-                    f"${{{name}}}", prompt.place.line, partial(self._no_value, prompt, name, shared)
+                    f"${{{name}}}",
+                    prompt.place.line,
+                    partial(self._no_value, prompt, name, {*shared, *prompt.own}),
                 )
             fixed = {*always, *prompt.own}
             for number, row in enumerate(rows):

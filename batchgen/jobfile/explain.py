@@ -6,8 +6,8 @@ from typing import Any, Final
 import pydantic
 from pydantic_core import ErrorDetails
 
-from batchgen import templates
 from batchgen.errors import Place, Problem
+from batchgen.jobfile.fitting import in_quotes
 from batchgen.jobfile.schema import (
     PARAMETER_SECTIONS,
     PROMPT_FILES,
@@ -33,6 +33,8 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "string_pattern_mismatch": "expected letters, digits, spaces, dots, _ and -",
     "string_type": "expected text",
 }
+_CURLY: Final = ("\u201c", "\u201d", "\u2018", "\u2019")
+"""Quotes as word processors set them."""
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "greater_than": ("gt", "expected more than {:g}"),
     "greater_than_equal": ("ge", "expected {:g} or more"),
@@ -63,7 +65,7 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
         )
     name = ".".join(path)
     message = _message(detail)
-    shown = f"{name}: {message}" if name else message
+    shown = f"{name}: {message}" if name and kind != "prompt_shape" else message
     secret = "api_key_env" in loc
     hint = _hint(source, node, loc, detail)
     return source.problem(node.place, shown, hint=hint, width=node.width, secret=secret)
@@ -113,16 +115,18 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
     """Say how to mend it, where the message alone does not."""
     kind, value = detail["type"], detail["input"]
     match kind, value:
+        case _, str() if value.startswith(_CURLY):
+            return "YAML knows straight quotes only: \" or '"
+        case "literal_error", int() | float() if tuple(loc) == ("version",):
+            return "this batchgen reads version 1 of job files"
+        case "value_error", str() if not value.isprintable() and "\\" in source.line(node.last):
+            return "in double quotes a \\ starts an escape: use single quotes"
+        case (("prompt_shape" | "prompts_shape"), _):
+            return _prompts_hint(source, node, kind, value)
         case "literal_error", str():
             return _choice_hint(value, str(detail.get("ctx", {}).get("expected", "")))
-        case (("string_type" | "prompt_shape"), bool() | int() | float()):
-            return f'write it in quotes: "{templates.text(value)}"'
-        case "prompt_shape", list():
-            return "put the prompt in quotes: YAML reads [ ] as a list"
-        case "prompt_shape", None if "#" in source.line(node.place.line):
-            return "YAML took # for the start of a comment: put the prompt in quotes"
-        case "prompts_shape", str() if value.lower().endswith(PROMPT_FILES):
-            return f"write prompts: {{file: {value}}}"
+        case "string_type", bool() | int() | float():
+            return in_quotes(value)
         case (("int_type" | "float_type"), str()) if _is_number(value):
             return f"write it without quotes: {value}"
         case (("dict_type" | "model_type"), None):
@@ -133,6 +137,24 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return "put brackets around it, or `- ` before it: it is a list of mappings"
         case "string_pattern_mismatch", _:
             return "the folder of the results is set under output: dir:"
+        case _:
+            return ""
+
+
+def _prompts_hint(source: Source, node: Node, kind: str, value: object) -> str:
+    match kind, value:
+        case "prompt_shape", bool() | int() | float():
+            return in_quotes(value)
+        case "prompt_shape", list():
+            return "put the prompt in quotes: YAML reads [ ] as a list"
+        case "prompt_shape", None if "#" in source.line(node.place.line):
+            return "YAML took # for the start of a comment: put the prompt in quotes"
+        case "prompts_shape", None:
+            return "put a prompt below it: `- A fox trots through snow`"
+        case "prompts_shape", str() if value.startswith("-"):
+            return "put a space behind each dash"
+        case "prompts_shape", str() if value.lower().endswith(PROMPT_FILES):
+            return f"write prompts: {{file: {value}}}"
         case _:
             return ""
 

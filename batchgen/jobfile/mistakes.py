@@ -41,7 +41,10 @@ class Mistakes:
         """
         found = self._kinds.setdefault(kind, _Kind())
         if len(found.shown) < SHOWN:
-            found.shown.append(draw())
+            problem = draw()
+            # The first one said of a place is the one that explains most.
+            if not found.shown or found.shown[-1].place != problem.place:
+                found.shown.append(problem)
             return
         found.more += 1
         found.first_line = found.first_line or line

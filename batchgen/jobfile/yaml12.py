@@ -106,7 +106,7 @@ def _steps(builder: "_Builder", source: Source) -> Iterator[None]:
             if builder.handed_over:
                 yield
     except _Halt as halt:
-        builder.problems.append(source.problem(halt.place, str(halt)))
+        builder.problems.append(source.problem(halt.place, str(halt), hint=halt.hint))
     except yaml.MarkedYAMLError as error:
         builder.problems.append(syntax_problem(source, error, MAX_DEPTH))
     except (yaml.reader.ReaderError, UnicodeEncodeError):
@@ -118,6 +118,8 @@ def _steps(builder: "_Builder", source: Source) -> Iterator[None]:
 # libyaml's parser where PyYAML was built with it: 5 to 10 times as fast.
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
+_CORE: Final = "tag:yaml.org,2002:"
+"""What `!!` stands for."""
 _INT: Final = re.compile(r"[-+]?[0-9]{1,100}\Z")
 _FLOAT: Final = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?\Z")
 _BASED: Final = re.compile(r"0(?:o[0-7]{1,100}|x[0-9a-fA-F]{1,100})\Z")
@@ -147,9 +149,10 @@ def resolve(text: str) -> str | int | float | bool | None:
 class _Halt(Exception):
     """Reading cannot go on."""
 
-    def __init__(self, message: str, place: Place) -> None:
+    def __init__(self, message: str, place: Place, hint: str) -> None:
         super().__init__(message)
         self.place = place
+        self.hint = hint
 
 
 class _Builder:
@@ -192,7 +195,9 @@ class _Builder:
                 self._alias(event)
             case yaml.DocumentStartEvent() if self.root is not None:
                 raise self._halt(
-                    event, "a second document begins here; the file must be one document"
+                    event,
+                    "a second document begins here; the file must be one document",
+                    "delete the line, or make a file of each document",
                 )
             case _:
                 return
@@ -200,15 +205,15 @@ class _Builder:
     def _place(self, mark: Any) -> Place:
         return Place(self._source.name, mark.line + 1, mark.column + 1)
 
-    def _halt(self, event: Any, message: str) -> _Halt:
-        return _Halt(message, self._place(event.start_mark))
+    def _halt(self, event: Any, message: str, hint: str = "") -> _Halt:
+        return _Halt(message, self._place(event.start_mark), hint)
 
     def _tag(self, event: Any, *, implicit: bool) -> None:
         if event.tag is not None and not implicit:
             self.problems.append(
                 self._source.problem(
                     self._place(event.start_mark),
-                    f"the tag {event.tag} is not read",
+                    f"the tag {event.tag.replace(_CORE, '!!')} is not read",
                     hint="write the value without a tag; quote it to make it text",
                 )
             )
@@ -260,7 +265,8 @@ class _Builder:
             raise self._halt(event, "an alias cannot be a key")
         node = self._anchors.get(event.anchor)
         if node is None:
-            raise self._halt(event, f"the alias *{event.anchor} has no anchor before it")
+            said = f"the alias *{event.anchor} has no anchor before it"
+            raise self._halt(event, said, "put the text in quotes if no alias is meant")
         self._aliased += node.size
         if self._aliased > MAX_ALIASED:
             raise self._halt(event, f"aliases repeat more than {MAX_ALIASED:,} values")

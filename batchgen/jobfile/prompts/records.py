@@ -30,19 +30,33 @@ _DECODER: Final = json.JSONDecoder(object_pairs_hook=_mapping)
 _SPACE: Final = re.compile(r"[ \t]*")
 _LONE_SURROGATE: Final = re.compile("[\ud800-\udfff]")
 _ONE_A_LINE: Final = "a .jsonl file holds one object a line, with nothing around them"
-_HINTS: Final = (
-    ("Expecting property name", "names stand in double quotes, and no comma before }"),
-    ("Expecting value", "text stands in double quotes; true, false and null in small letters"),
-    ("Expecting ',' delimiter", 'a comma is missing here, or a " inside text is not written \\\\"'),
-    ("Expecting ':' delimiter", "a colon stands between name and value"),
+_MEANINGS: Final = (
+    (
+        "Expecting property name",
+        "a name in double quotes is expected here",
+        "names and texts stand in double quotes; no comma stands before }",
+    ),
+    (
+        "Expecting value",
+        "a value is expected here",
+        "text stands in double quotes; true, false and null are written small",
+    ),
+    (
+        "Expecting ',' delimiter",
+        "a comma or the closing bracket is expected here",
+        'a " inside a text is written \\"',
+    ),
+    ("Expecting ':' delimiter", "a colon is expected here", "a colon stands behind each name"),
     (
         "Unterminated string",
-        "a text is closed in the line in which it begins; a line break is \\\\n",
+        "this quote is not closed",
+        r"a line break inside a text is written \n",
     ),
-    ("Invalid control character", "a tab inside text is written \\\\t"),
-    ("Invalid \\\\", "a \\\\ inside text is written \\\\\\\\"),
-    ("Extra data", _ONE_A_LINE),
+    ("Invalid control character", "a text holds a tab", r"a tab inside a text is written \t"),
+    ("Invalid \\", "this is no escape that JSON knows", r"a \ inside a text is written \\"),
+    ("Extra data", "text goes on behind the object", _ONE_A_LINE),
 )
+"""How the parser's sentence begins, what it means, and how to mend it."""
 
 
 def read_records(source: Source, into: PromptReader) -> None:
@@ -90,12 +104,12 @@ def _spread_out(source: Source, number: int, line: str) -> Problem:
 def _no_json(source: Source, number: int, line: str, error: Exception) -> Problem:
     match error:
         case json.JSONDecodeError(msg=said, pos=position):
-            hint = next((hint for start, hint in _HINTS if said.startswith(start)), "")
-            return source.problem(
-                _begin(source, number, line, position),
-                f"this line is no JSON: {said[:1].lower()}{said[1:]}",
-                hint=hint,
+            meant, hint = next(
+                ((meant, mend) for start, meant, mend in _MEANINGS if said.startswith(start)),
+                (said, ""),
             )
+            place = _begin(source, number, line, position)
+            return source.problem(place, f"this line is no JSON: {meant}", hint=hint)
         case _RepeatedError():
             said, hint = str(error), "keep one of them"
         case RecursionError():
@@ -117,7 +131,11 @@ def _no_prompt(value: object, text: str) -> tuple[str, str] | None:
             return None
         case dict():
             typo = meant_as("prompt", value)
-            hint = "" if typo is None else f'did you mean "prompt" by "{typo}"?'
+            hint = (
+                'an object is {"prompt": "A fox trots", "seed": 7}'
+                if typo is None
+                else f'did you mean "prompt" by "{typo}"?'
+            )
             return '"prompt" is missing here', hint
         case _:
             said = f"expected an object with the key prompt, or a text, not {describe(value)}"

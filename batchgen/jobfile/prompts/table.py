@@ -22,7 +22,7 @@ from batchgen.models import Parameter, Scalar
 
 _CELL: Final = re.compile(r' *(?P<cell>"(?:[^"]|"")*(?P<close>")?|[^,"][^,]*|)[^,]*')
 _QUOTING: Final = 'inside quotes write " twice: "she says ""go"""'
-_COMMAS: Final = "where a comma is part of a prompt, put the whole prompt in double quotes"
+_COMMAS: Final = "if a comma is part of the prompt, put the prompt in double quotes"
 
 
 def read_table(source: Source, into: PromptReader, variables: Collection[str]) -> None:
@@ -60,7 +60,8 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
             into.take(source, Place(source.name, number, 1), row, locate, _COMMAS)
         elif row:
             place = Place(source.name, number, 1)
-            into.miss("no prompt", source.problem(place, "this row has no prompt"))
+            hint = "fill in its cell of the column prompt, or delete the row"
+            into.miss("no prompt", source.problem(place, "this row has no prompt", hint=hint))
 
 
 def _records(source: Source, into: PromptReader | None) -> Iterator[tuple[int, list[str]]]:

@@ -96,12 +96,13 @@ class PromptReader:
         except pydantic.ValidationError as error:
             self.complete = False
             self._refuse(source, place.line, error, locate())
-            return
-        if isinstance(entry, str):
-            self.prompts.append(WrittenPrompt(entry, place))
-            return
-        own = entry.model_extra or _NO_VALUES
-        self.prompts.append(WrittenPrompt(entry.prompt, place, entry.id, own))
+            own: Mapping[str, object] = _own(value)
+        else:
+            if isinstance(entry, str):
+                self.prompts.append(WrittenPrompt(entry, place))
+                return
+            own = values = entry.model_extra or _NO_VALUES
+            self.prompts.append(WrittenPrompt(entry.prompt, place, entry.id, values))
         for name, given in own.items():
             if self.table is None or name not in self.table:
                 self._name(name, place.line, locate)
@@ -142,6 +143,11 @@ class PromptReader:
         # Names nobody knows must not make a kind of their own each.
         known = {"prompt", "id", *(self.table or ())}
         return next((str(part) for part in detail["loc"] if part in known), "prompts")
+
+
+def _own(value: object) -> dict[str, object]:
+    entries = value.items() if isinstance(value, dict) else ()
+    return {name: given for name, given in entries if name not in ("prompt", "id")}
 
 
 @dataclass(frozen=True, slots=True)
