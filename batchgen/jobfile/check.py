@@ -139,6 +139,8 @@ class Checker:
         if self._table is None or name in self._table:
             return True
         hint = did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables])
+        if ":" in name:
+            hint = "put a space behind the colon"
         if self._written.complete or hint.startswith("did"):
             self._object_to_key(
                 mapping,

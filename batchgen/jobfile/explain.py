@@ -17,7 +17,7 @@ from batchgen.jobfile.schema import (
     surely_names_a_secret,
 )
 from batchgen.jobfile.source import Source
-from batchgen.jobfile.suggest import ALIASES, did_you_mean
+from batchgen.jobfile.suggest import ALIASES, CURLY_QUOTES, STRAIGHT_QUOTES, did_you_mean
 from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import TABLES, describe
 
@@ -33,8 +33,6 @@ _MESSAGES: Final[Mapping[str, str]] = {
     "string_pattern_mismatch": "expected letters, digits, spaces, dots, _ and -",
     "string_type": "expected text",
 }
-_CURLY: Final = ("\u201c", "\u201d", "\u2018", "\u2019")
-"""Quotes as word processors set them."""
 _BOUNDS: Final[Mapping[str, tuple[str, str]]] = {
     "greater_than": ("gt", "expected more than {:g}"),
     "greater_than_equal": ("ge", "expected {:g} or more"),
@@ -67,7 +65,8 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     message = _message(detail)
     shown = f"{name}: {message}" if name and kind != "prompt_shape" else message
     secret = "api_key_env" in loc
-    hint = _hint(source, node, loc, detail)
+    curly = isinstance(node.value, str) and node.value.startswith(CURLY_QUOTES)
+    hint = STRAIGHT_QUOTES if curly else _hint(source, node, loc, detail)
     return source.problem(node.place, shown, hint=hint, width=node.width, secret=secret)
 
 
@@ -115,12 +114,10 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
     """Say how to mend it, where the message alone does not."""
     kind, value = detail["type"], detail["input"]
     match kind, value:
-        case _, str() if value.startswith(_CURLY):
-            return "YAML knows straight quotes only: \" or '"
         case "literal_error", int() | float() if tuple(loc) == ("version",):
             return "this batchgen reads version 1 of job files"
-        case "value_error", str() if not value.isprintable() and "\\" in source.line(node.last):
-            return "in double quotes a \\ starts an escape: use single quotes"
+        case "value_error", _:
+            return _value_hint(source, node, loc, value)
         case (("prompt_shape" | "prompts_shape"), _):
             return _prompts_hint(source, node, kind, value)
         case "literal_error", str():
@@ -137,6 +134,18 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return "put brackets around it, or `- ` before it: it is a list of mappings"
         case "string_pattern_mismatch", _:
             return "the folder of the results is set under output: dir:"
+        case _:
+            return ""
+
+
+def _value_hint(source: Source, node: Node, loc: Sequence[int | str], value: object) -> str:
+    match value:
+        case None:
+            return "give it a value, or take the key away"
+        case list() if loc[0] in ("defaults", "prompts"):
+            return "several values go under matrix"
+        case str() if not value.isprintable() and "\\" in source.line(node.last):
+            return "in double quotes a \\ starts an escape: use single quotes"
         case _:
             return ""
 

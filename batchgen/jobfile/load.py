@@ -28,6 +28,7 @@ from batchgen.job import (
 )
 from batchgen.jobfile.check import Checker, variables_of_rows
 from batchgen.jobfile.explain import explain
+from batchgen.jobfile.mistakes import SHOWN
 from batchgen.jobfile.prompts import (
     PromptReader,
     WrittenPrompt,
@@ -315,16 +316,21 @@ def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], lis
     seen: dict[tuple[str, tuple[tuple[str, object], ...]], Place] = {}
     prompts: list[Prompt] = []
     warnings: list[str] = []
+    more = 0
     for prompt in written:
         key = (prompt.template, tuple(sorted(prompt.own.items())))
-        if key in seen:
+        first = seen.setdefault(key, prompt.place)
+        if first is prompt.place:
+            prompts.append(Prompt(prompt.template, prompt.id, prompt.own))
+        elif len(warnings) < SHOWN:
             warnings.append(
-                f"{prompt.place}: repeats the prompt of line {seen[key].line}; it is made once "
+                f"{prompt.place}: repeats the prompt of line {first.line}; it is made once "
                 "(repeat: 2 makes copies)"
             )
-            continue
-        seen[key] = prompt.place
-        prompts.append(Prompt(prompt.template, prompt.id, prompt.own))
+        else:
+            more += 1
+    if more:
+        warnings.append(f"{more:,} more prompts repeat one that stands above them")
     return tuple(prompts), warnings
 
 

@@ -36,6 +36,11 @@ ALIASES: Final = MappingProxyType(
 """Name somebody may write -> the name we use."""
 
 
+CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u2018", "\u2019")
+"""Quotes as word processors set them."""
+STRAIGHT_QUOTES: Final = "YAML knows straight quotes only: \" or '"
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """Return `did you mean "x"?`, or the known names, or nothing where there are none."""
     names = sorted(set(known))

@@ -211,7 +211,9 @@ def _without_loss(text: str) -> Scalar:
     So `exclude: [{take: 7}]` finds it, and the prompt says what the cell says.
     """
     value = resolve(text)
-    return value if value is not None and templates.text(value) == text else text
+    if value is None or (isinstance(value, float) and value.is_integer()):
+        return text  # 5.0 would become 5
+    return value if templates.text(value) == text else text
 
 
 def _heads(source: Source, line: int, columns: Sequence[str]) -> Node:

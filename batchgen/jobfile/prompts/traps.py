@@ -4,7 +4,7 @@ from dataclasses import replace
 
 from batchgen.errors import Problem
 from batchgen.jobfile.source import Source
-from batchgen.jobfile.suggest import meant_as
+from batchgen.jobfile.suggest import CURLY_QUOTES, STRAIGHT_QUOTES, meant_as
 from batchgen.jobfile.yaml12 import Node
 
 
@@ -14,12 +14,18 @@ def became_a_mapping(source: Source, item: Node) -> Problem | None:
         return None
     first = next(iter(item.keys))
     typo = meant_as("prompt", item.keys)
-    quote = "put the prompt in quotes; " if typo is None else 'did you mean "prompt"? '
+    mend = "a prompt with values of its own is {prompt: ..., seed: 7}"
+    if first.startswith(CURLY_QUOTES):
+        mend = STRAIGHT_QUOTES
+    elif typo is None:
+        mend = f"put the prompt in quotes; {mend}"
+    else:
+        mend = f'did you mean "prompt"? {mend}'
     return source.problem(
         item.place,
         "this prompt became a mapping"
         + (f': YAML took "{first}" for a key' if len(first) < 60 else ""),
-        hint=quote + "a prompt with values of its own is {prompt: ..., seed: 7}",
+        hint=mend,
     )
 
 
