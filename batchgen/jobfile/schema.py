@@ -28,6 +28,7 @@ from batchgen.jobfile.fields import (
     Seconds,
     SumOrNone,
     TimeOfDay,
+    Version,
     told,
 )
 from batchgen.models import WAN_1_3B, TypeName
@@ -278,7 +279,7 @@ OneParameter = Annotated[
 class JobDocument(Part):
     """A batch of videos for `batchgen run`."""
 
-    version: Annotated[Literal[1], told("The version of this format.")] = 1
+    version: Annotated[Version, told("The version of this format.")] = 1
     name: Annotated[JobName | None, told("The job's name; the file's stem when left out.")] = None
     prompts: Annotated[
         Prompts, told("A list of texts and of prompts with values of their own, or {file: ...}.")
