@@ -42,6 +42,8 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     if hiding and parent is not None:
         return _hidden(source, loc, parent.keys.get(path[-1], node.place), hiding)
     kind = detail["type"]
+    # An address to notify is a secret like a key, and may stand on a line with any part of it.
+    secret = "api_key_env" in loc or loc[:1] == ["notify"]
     if loc[:1] == ["notify"] and "://" in str(detail["input"]):
         return address_problem(source, node.place if parent is None else parent.keys[path[-1]])
     if kind == "extra_forbidden" and parent is not None and path:
@@ -51,6 +53,7 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
             f'"{key}" is not known' + (f" in {owner}" if owner else ""),
             hint=_unknown_hint(key, loc[:-1]),
             width=len(key),
+            secret=secret,
         )
     if kind == "missing":
         return source.problem(
@@ -59,8 +62,6 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     name = ".".join(path)
     message = _message(detail)
     shown = f"{name}: {message}" if name else message
-    # An address to notify is a secret like a key, and stands on one line with the rest of it.
-    secret = "api_key_env" in loc or loc[0] == "notify"
     hint = _hint(source, node, loc, detail)
     return source.problem(node.place, shown, hint=hint, width=node.width, secret=secret)
 
