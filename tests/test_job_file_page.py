@@ -13,7 +13,8 @@ from batchgen.job import Job
 from batchgen.jobfile.json_schema import job_schema
 from batchgen.jobfile.load import Overrides, parse_job
 from batchgen.jobfile.schema import JobDocument, ParameterPart, PromptEntry, PromptFile
-from batchgen.jobfile.yaml12 import Source, read
+from batchgen.jobfile.source import Source
+from batchgen.jobfile.yaml12 import read
 from batchgen.models import TABLES
 
 PAGE = (Path(__file__).parents[1] / "docs" / "job-file.md").read_text("utf-8")

@@ -16,7 +16,8 @@ from batchgen.errors import JobFileError
 from batchgen.jobfile.json_schema import job_schema
 from batchgen.jobfile.load import Overrides, parse_job
 from batchgen.jobfile.schema import JobDocument
-from batchgen.jobfile.yaml12 import Source, read
+from batchgen.jobfile.source import Source
+from batchgen.jobfile.yaml12 import read
 from batchgen.models import TABLES
 from tests.test_jobfile import (
     EVERYTHING_ELSE,

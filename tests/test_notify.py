@@ -15,7 +15,7 @@ from batchgen.errors import JobFileError, LedgerError
 from batchgen.events import Reason, Summary
 from batchgen.job import Job, NotifySettings, Occasion, Output, Prompt
 from batchgen.jobfile.load import Overrides, parse_job
-from batchgen.jobfile.yaml12 import Source
+from batchgen.jobfile.source import Source
 from batchgen.task import Status
 
 pytestmark = pytest.mark.anyio

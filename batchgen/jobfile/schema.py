@@ -60,6 +60,10 @@ class PromptEntry(BaseModel):
     ] = None
 
 
+PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
+"""How the name of a prompt file ends."""
+
+
 class PromptFile(Part):
     """Prompts that stand in a file of their own."""
 
