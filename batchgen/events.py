@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
-from batchgen.task import Status
+from batchgen.task import UNDER_WAY, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,3 +118,13 @@ class Summary:
     cost_is_estimate: bool
     seconds: float
     detail: str = ""
+
+    @property
+    def left(self) -> int:
+        """Count the tasks that the same command would go on with."""
+        return sum(self.counts.get(status, 0) for status in (Status.PENDING, *UNDER_WAY))
+
+    @property
+    def nothing_left(self) -> bool:
+        """Tell whether the run came to its end, even one that was interrupted in its last task."""
+        return self.reason is Reason.DONE or (self.reason is Reason.INTERRUPTED and not self.left)

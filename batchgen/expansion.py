@@ -6,12 +6,12 @@ Prompts outermost, then the matrix in its written order, then zip, then repeat, 
 
 import hashlib
 import itertools
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Final
 
 from batchgen import templates
 from batchgen.job import Axis, Derived, Job, Order, Prompt, Values
-from batchgen.models import Parameter, Scalar, parameters_of
+from batchgen.models import Scalar
 from batchgen.task import Task, task_id
 
 SEED_BITS: Final = 31
@@ -83,7 +83,7 @@ def derived_seed(salt: str, *parts: object) -> int:
 
 def variable_names(job: Job) -> frozenset[str]:
     """Return the names in the job's templates that are no parameters of its model."""
-    table = parameters_of(job.provider.model)
+    table = job.parameters
     used = {name for prompt in job.prompts for name in templates.names(prompt.template)}
     used |= {name for row in job.include for name in templates.names(str(row.get("prompt", "")))}
     return frozenset(used if table is None else used - table.keys())
@@ -96,7 +96,7 @@ class _Shape:
         self._kind = job.provider.kind
         self._model = job.provider.model
         self._salt = job.salt
-        table: Mapping[str, Parameter] | None = parameters_of(job.provider.model)
+        table = job.parameters
         # A model without a table gets what was written and nothing else.
         self._seeded = table is not None and "seed" in table
         self._variables = variable_names(job)

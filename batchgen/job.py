@@ -9,7 +9,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
-from batchgen.models import WAN_1_3B, Scalar
+from batchgen.models import WAN_1_3B, Parameter, Scalar, Table, parameters_of
 
 Values = Mapping[str, Scalar]
 """Parameter and variable values by name."""
@@ -184,6 +184,30 @@ class Output:
     name: str = DEFAULT_NAME
 
 
+class Occasion(StrEnum):
+    """When somebody is told how a run ended."""
+
+    FINISH = "finish"
+    """Nothing is left to do."""
+    STOP = "stop"
+    """It ended before that: the budget, the deadline, failures, Ctrl-C, a refusal."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotifySettings:
+    """Whom to tell how a run ended.
+
+    Attributes:
+        url_env: Name of the environment variable that holds the address, which is a secret.
+        on: When.
+        asked: Whether somebody asked for it: an address that is missing is then worth a word.
+    """
+
+    url_env: str = "BATCHGEN_NOTIFY_URL"
+    on: tuple[Occasion, ...] = (Occasion.FINISH, Occasion.STOP)
+    asked: bool = False
+
+
 @dataclass(frozen=True, slots=True)
 class Job:
     """Everything a job file says, checked.
@@ -200,8 +224,10 @@ class Job:
         repeat: Copies of each cell.
         salt: Changes every derived value.
         provider: Who makes the videos.
+        model_parameters: What the job says of its model's parameters, beside the built-in table.
         run: How the run behaves.
         budget: What it may spend.
+        notify: Whom to tell how a run ended.
         source: The job file's text as read, kept beside the results; empty for a job built in code.
         warnings: What a person should know before the run, a sentence each.
     """
@@ -217,7 +243,14 @@ class Job:
     repeat: int = 1
     salt: str = ""
     provider: ProviderSettings = field(default_factory=ProviderSettings)
+    model_parameters: tuple[Parameter, ...] = ()
     run: RunSettings = field(default_factory=RunSettings)
     budget: Budget = field(default_factory=Budget)
+    notify: NotifySettings = field(default_factory=NotifySettings)
     source: str = ""
     warnings: tuple[str, ...] = ()
+
+    @property
+    def parameters(self) -> Table | None:
+        """Return the table of the job's model; None when it has none and takes anything."""
+        return parameters_of(self.provider.model, self.model_parameters)

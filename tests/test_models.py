@@ -85,3 +85,51 @@ def test_a_description_of_text_is_one_short_line(text: str) -> None:
 def test_a_description_cuts_long_text() -> None:
     assert describe("a" * 41) == f"the text '{'a' * 39}…'"
     assert describe("a" * 40) == f"the text '{'a' * 40}'"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "objection"),
+    [
+        ("guidance_scale", 75, None),
+        ("guidance_scale", 100.5, "guidance_scale takes 100 or less, not the number 100.5"),
+        ("inference_steps", 1001, "inference_steps takes 1000 or less, not the number 1001"),
+        ("shift", 10**41, "shift takes 100 or less, not a number of more than 40 digits"),
+    ],
+)
+def test_a_number_beyond_the_largest_is_objected_to(
+    name: str, value: object, objection: str | None
+) -> None:
+    assert WAN[name].objection(value) == objection
+
+
+@pytest.mark.parametrize(
+    ("model", "drawn", "not_drawn"),
+    [
+        ("alibaba/wan2.1-t2v-turbo", ["720P", "480P"], "1080P"),
+        ("alibaba/wan2.1-t2v-plus", ["720P"], "480P"),
+        ("alibaba/wan2.2-t2v-plus", ["1080P", "480P"], "720P"),
+    ],
+)
+def test_alibaba_s_models_take_the_resolutions_they_draw(
+    model: str, drawn: list[str], not_drawn: str
+) -> None:
+    resolution = TABLES[model]["resolution"]
+    assert resolution.default == drawn[0]
+    assert [resolution.objection(value) for value in drawn] == [None] * len(drawn)
+    assert resolution.objection(not_drawn) is not None
+    assert "guidance_scale" not in TABLES[model]
+
+
+def test_a_job_s_own_parameters_are_laid_over_the_model_s_table() -> None:
+    more = [Parameter("shift", "number", maximum=10), Parameter("fps", "integer")]
+    laid = parameters_of(WAN_1_3B, more)
+    assert laid is not None
+    assert laid.keys() == WAN.keys() | {"fps"}
+    assert laid["shift"].objection(11) == "shift takes 10 or less, not the number 11"
+    assert WAN["shift"].objection(11) is None
+
+
+def test_a_model_without_a_table_gets_the_one_that_a_job_gives_it() -> None:
+    made = parameters_of("somebody/else", [Parameter("fps", "integer")])
+    assert made is not None
+    assert made.keys() == {"prompt", "fps"}

@@ -10,6 +10,8 @@ from batchgen.job import (
     Budget,
     Derived,
     Job,
+    NotifySettings,
+    Occasion,
     OnAmbiguous,
     Order,
     Output,
@@ -21,6 +23,7 @@ from batchgen.job import (
     TimeoutSettings,
 )
 from batchgen.ledger import Ledger
+from batchgen.models import Parameter
 from batchgen.rundir import RunDirectory
 from batchgen.savedjob import save_job, saved_job
 
@@ -38,6 +41,11 @@ def full_job(path: Path) -> Job:
         repeat=2,
         salt="s",
         provider=ProviderSettings("aimlapi", "m", "https://h/api", "MINE"),
+        model_parameters=(
+            Parameter("seed", "integer", default=5, minimum=0),
+            Parameter("style", "string", choices=("a", "5"), ignored=True),
+            Parameter("strength", "any", choices=(1, 1.5, "x"), maximum=2, rewrites_prompt=True),
+        ),
         run=RunSettings(
             concurrency=3,
             rate_limit=0.5,
@@ -50,6 +58,7 @@ def full_job(path: Path) -> Job:
             stop_if_failures=None,
         ),
         budget=Budget(5, 1.5, 0.06),
+        notify=NotifySettings("NIGHT_CHANNEL", (Occasion.STOP,), asked=True),
         source="# as written\nprompts: [狐 🦊]\r\n",
         warnings=("careful",),
     )
@@ -70,6 +79,8 @@ def test_a_job_s_settings_come_back_as_they_were_but_for_the_prompts(
     assert found.prompts == ()
     assert (found.provider, found.run, found.budget) == (job.provider, job.run, job.budget)
     assert (found.matrix, found.zip, found.source) == (job.matrix, job.zip, job.source)
+    assert (found.model_parameters, found.notify) == (job.model_parameters, job.notify)
+    assert [type(choice) for choice in found.model_parameters[2].choices] == [int, float, str]
     assert found.output == job.output
     assert found.defaults == job.defaults
     kinds = {name: type(value) for name, value in found.defaults.items()}

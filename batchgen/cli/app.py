@@ -9,7 +9,7 @@ import rich_click as click
 from click.exceptions import Exit
 
 from batchgen._version import __version__
-from batchgen.cli import gallery, init, plan, resolve, retry, run, serve, status, validate
+from batchgen.cli import gallery, init, plan, resolve, retry, run, schema, serve, status, validate
 from batchgen.errors import BatchgenError, ExitCode, JobFileError
 from batchgen.terminal import visible
 
@@ -19,7 +19,7 @@ ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, "-V", "--version", prog_name="batchgen")
 def batchgen() -> None:
-    r"""Batches of text-to-video generations from a YAML file.
+    """Batches of text-to-video generations from a YAML file.
 
     Write down the videos you want, start the run in the evening, look at the page in the morning.
     Every video is paid for once; whatever was interrupted goes on with the same command.
@@ -28,7 +28,7 @@ def batchgen() -> None:
     batchgen init --grid     write a starter job
     batchgen plan JOB        what it would make
     batchgen run JOB         make it
-    """
+    """  # noqa: D301  # click looks for the sign, not for its escape
 
 
 for command in (
@@ -41,6 +41,7 @@ for command in (
     resolve.resolve,
     gallery.gallery,
     serve.serve,
+    schema.schema,
 ):
     batchgen.add_command(command)
 

@@ -7,13 +7,14 @@ from importlib.util import find_spec
 import anyio
 import rich_click as click
 
+from batchgen import notify
 from batchgen.display import Kind, choose
-from batchgen.errors import ExitCode, ProviderRefused, first_error
-from batchgen.events import Notice, Observer, Reason, Summary
+from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
+from batchgen.events import Level, Notice, Observer, Reason, Summary
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
 from batchgen.session import Again, Session, open_session
-from batchgen.task import UNDER_WAY, Status
+from batchgen.task import Status
 from batchgen.terminal import duration, visible
 
 _STOPPED = {
@@ -55,17 +56,32 @@ def drive(
     backend_options = {"use_uvloop": find_spec("uvloop") is not None}
 
     async def night() -> Summary:
-        async with open_session(job, observer=shown, limit=limit, again=again) as session:
-            if ask:
-                _ask(session, limit)
-            with shown:
-                return await _go(session, shown)
+        if (unheard := notify.objection(job.notify)) is not None:
+            shown(Notice(unheard, Level.WARNING))
+        try:
+            async with open_session(job, observer=shown, limit=limit, again=again) as session:
+                if ask:
+                    _ask(session, limit)
+                with shown:
+                    summary = await _go(session, shown)
+        except LedgerError as error:
+            await _tell(job, error, shown)
+            raise
+        # The directory is free by now: who is told may start the next run.
+        await _tell(job, summary, shown)
+        return summary
 
     summary = anyio.run(night, backend_options=backend_options)
     if summary.reason is Reason.REFUSED and not summary.counts.get(Status.SUCCEEDED):
         raise ProviderRefused(f"{summary.detail} ({_key_hint(job)})")
     click.echo(ending(job, summary))
     return exit_code(summary)
+
+
+async def _tell(job: Job, end: Summary | BatchgenError, shown: Observer) -> None:
+    """Notify whom the job names; that it failed is worth a word and no more."""
+    if (untold := await notify.tell(job, end)) is not None:
+        shown(Notice(untold, Level.WARNING))
 
 
 async def _go(session: Session, shown: Observer) -> Summary:
@@ -120,15 +136,9 @@ def _ask(session: Session, limit: int | None) -> None:
 
 def exit_code(summary: Summary) -> ExitCode:
     """Say what a run's end means to the shell."""
-    finished = summary.reason is Reason.INTERRUPTED and not _left(summary)
-    if summary.reason in _STOPPED and not finished:
+    if summary.reason in _STOPPED and not summary.nothing_left:
         return _STOPPED[summary.reason]
     return ExitCode.INCOMPLETE if any(map(summary.counts.get, _OPEN)) else ExitCode.OK
-
-
-def _left(summary: Summary) -> int:
-    """Count the tasks that the same command would go on with."""
-    return sum(summary.counts.get(status, 0) for status in (Status.PENDING, *UNDER_WAY))
 
 
 def ending(job: Job, summary: Summary) -> str:
@@ -156,7 +166,7 @@ def ending(job: Job, summary: Summary) -> str:
             f"{doubtful} unresolved: the provider may have taken them; the next run looks again, "
             f"or settle them with: batchgen resolve {folder}"
         )
-    if left := _left(summary):
+    if left := summary.left:
         way = "raise the budget and " if summary.reason is Reason.BUDGET else ""
         lines.append(f"{left} left to do: {way}run the same command again")
     if done:

@@ -11,16 +11,17 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Place, Problem
-from batchgen.jobfile.explain import secret_problem
+from batchgen.jobfile.explain import address_problem, secret_problem
+from batchgen.jobfile.fields import axis_values
 from batchgen.jobfile.fitting import in_quotes, misfit
 from batchgen.jobfile.mistakes import Mistakes
 from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
 from batchgen.jobfile.prompts.written import OwnName
-from batchgen.jobfile.schema import axis_values, names_a_secret, surely_names_a_secret
+from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node
-from batchgen.models import Scalar, describe, parameters_of
+from batchgen.models import Scalar, describe
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -37,7 +38,7 @@ class Checker:
         self._root = root
         self._written = written
         self._model = model
-        self._table = parameters_of(model)
+        self._table = written.table
         used = {
             name
             for prompt in written.prompts
@@ -65,6 +66,7 @@ class Checker:
             self._own_name(name, own)
         self._variables_have_values()
         self._provider()
+        self._notify()
         self._file_name()
         return self.problems
 
@@ -267,6 +269,13 @@ class Checker:
             if objection is not None:
                 # It may hold a password.
                 self._object(node, objection, secret=True)
+
+    def _notify(self) -> None:
+        notify = self._mapping("notify")
+        for name, node in notify.value.items():
+            # Under whatever key: who has the address can write to the channel behind it.
+            if isinstance(node.value, str) and "://" in node.value:
+                self.problems.append(address_problem(self._source, notify.keys[name]))
 
     def _file_name(self) -> None:
         output = self._mapping("output")

@@ -12,10 +12,10 @@ from batchgen.jobfile.schema import (
     PARAMETER_SECTIONS,
     PROMPT_FILES,
     JobDocument,
+    ParameterPart,
     PromptFile,
-    names_a_secret,
-    surely_names_a_secret,
 )
+from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import ALIASES, CURLY_QUOTES, STRAIGHT_QUOTES, did_you_mean
 from batchgen.jobfile.yaml12 import Node, resolve
@@ -49,6 +49,10 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     if hiding and parent is not None:
         return _hidden(source, loc, parent.keys.get(path[-1], node.place), hiding)
     kind = detail["type"]
+    # An address to notify is a secret like a key, and may stand on a line with any part of it.
+    secret = "api_key_env" in loc or loc[:1] == ["notify"]
+    if loc[:1] == ["notify"] and "://" in str(detail["input"]):
+        return address_problem(source, node.place if parent is None else parent.keys[path[-1]])
     if kind == "extra_forbidden" and parent is not None and path:
         key, owner = path[-1], ".".join(path[:-1])
         return source.problem(
@@ -56,6 +60,7 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
             f'"{key}" is not known' + (f" in {owner}" if owner else ""),
             hint=_unknown_hint(key, loc[:-1]),
             width=len(key),
+            secret=secret,
         )
     if kind == "missing":
         return source.problem(
@@ -64,7 +69,6 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     name = ".".join(path)
     message = _message(detail)
     shown = f"{name}: {message}" if name and kind != "prompt_shape" else message
-    secret = "api_key_env" in loc
     curly = isinstance(node.value, str) and node.value.startswith(CURLY_QUOTES)
     hint = STRAIGHT_QUOTES if curly else _hint(source, node, loc, detail)
     return source.problem(node.place, shown, hint=hint, width=node.width, secret=secret)
@@ -77,6 +81,17 @@ def secret_problem(source: Source, place: Place) -> Problem:
         "a key does not belong in a job file",
         hint="put it into an environment variable and name that: "
         "provider: {api_key_env: AIMLAPI_KEY}",
+        secret=True,
+    )
+
+
+def address_problem(source: Source, place: Place) -> Problem:
+    """Say that an address to notify stands in the file, without saying the address."""
+    return source.problem(
+        place,
+        "the address to notify does not belong in a job file: it is a secret like a key",
+        hint="put it into an environment variable and name that: "
+        "notify: {url_env: BATCHGEN_NOTIFY_URL}",
         secret=True,
     )
 
@@ -224,6 +239,8 @@ def _model_at(loc: Sequence[int | str]) -> type[pydantic.BaseModel] | None:
     """Return the model that stands at a location of the schema."""
     if tuple(loc) == ("prompts",):
         return PromptFile
+    if len(loc) == 2 and loc[0] == "model_parameters":
+        return ParameterPart
     model: type[pydantic.BaseModel] | None = JobDocument
     for part in loc:
         field = model.model_fields.get(str(part)) if model is not None else None

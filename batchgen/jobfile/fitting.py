@@ -44,7 +44,7 @@ def _mend(parameter: Parameter, value: object) -> str:
     if isinstance(value, int | float):
         return in_quotes(value) if parameter.type == "string" else ""
     if parameter.choices:
-        return did_you_mean(str(value), parameter.choices)
+        return did_you_mean(str(value), map(str, parameter.choices))
     if isinstance(value, str) and parameter.type != "string":
         if isinstance(resolve(value.strip()), int | float):
             return f"write it without quotes: {parameter.name}: {value.strip()}"

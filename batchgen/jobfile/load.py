@@ -3,7 +3,7 @@
 Reads the job file and the prompt file it names; touches nothing else.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, get_args
@@ -16,6 +16,8 @@ from batchgen.job import (
     Axis,
     Budget,
     Job,
+    NotifySettings,
+    Occasion,
     OnAmbiguous,
     Order,
     Output,
@@ -29,6 +31,7 @@ from batchgen.job import (
 from batchgen.jobfile.check import Checker, variables_of_rows
 from batchgen.jobfile.explain import explain
 from batchgen.jobfile.mistakes import SHOWN
+from batchgen.jobfile.own_parameters import own_parameters
 from batchgen.jobfile.prompts import (
     PromptReader,
     WrittenPrompt,
@@ -39,7 +42,8 @@ from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
 from batchgen.jobfile.source import Source, decode, read_bounded
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, read, resolve
-from batchgen.models import describe, parameters_of
+from batchgen.lint import warnings_of
+from batchgen.models import Parameter, describe, parameters_of
 from batchgen.urls import base_url_objection
 
 COMMAND_LINE: Final = "--set"
@@ -93,8 +97,9 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
         raise JobFileError([_not_a_job(source, root)])
     _lay_over(root, overrides)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
-    written = PromptReader(parameters_of(model))
-    problems = _read_prompts(source, root, path, written)
+    declared, problems = own_parameters(source, root, model)
+    written = PromptReader(parameters_of(model, declared))
+    problems += _read_prompts(source, root, path, written)
     problems += Checker(source, root, written, model).check()
     document: JobDocument | None = None
     try:
@@ -114,7 +119,7 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = [*_most_telling(problems), *written.mistakes.problems()]
     if problems or document is None:
         raise JobFileError(problems)
-    return _job(document, source, path, written.prompts, overrides)
+    return _job(document, source, path, written.prompts, declared, overrides)
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
@@ -224,6 +229,7 @@ def _job(
     source: Source,
     path: Path,
     written: Sequence[WrittenPrompt],
+    declared: tuple[Parameter, ...],
     overrides: Overrides,
 ) -> Job:
     name = document.name or _safe_name(path.stem)
@@ -248,6 +254,7 @@ def _job(
         repeat=document.repeat,
         salt=document.salt,
         provider=provider,
+        model_parameters=declared,
         run=RunSettings(
             concurrency=overrides.concurrency or run.concurrency,
             submits=run.submits,
@@ -263,9 +270,14 @@ def _job(
             give_up_after=run.give_up_after,
         ),
         budget=Budget(**dict(document.budget)),
+        notify=NotifySettings(
+            url_env=document.notify.url_env,
+            on=tuple(Occasion(word) for word in dict.fromkeys(document.notify.on)),
+            asked="notify" in document.model_fields_set,
+        ),
         source=source.text,
     )
-    return replace(job, warnings=(*warnings, *_lint(job)))
+    return replace(job, warnings=(*warnings, *warnings_of(job)))
 
 
 def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:
@@ -332,31 +344,3 @@ def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], lis
     if more:
         warnings.append(f"{more:,} more prompts repeat one that stands above them")
     return tuple(prompts), warnings
-
-
-def _lint(job: Job) -> list[str]:
-    """Say what is allowed but hardly meant."""
-    found = []
-    for number, row in enumerate(job.exclude, start=1):
-        if not _can_match(job, row):
-            found.append(f"exclude row {number} matches nothing")
-    seeds = [axis for axis in (*job.matrix, *job.zip) if axis.name == "seed" and len(axis) > 1]
-    if seeds and job.defaults.get("enable_prompt_expansion") is True:
-        found.append(
-            "enable_prompt_expansion rewrites the prompt for each video: "
-            "seeds cannot be compared with it on"
-        )
-    return found
-
-
-def _can_match(job: Job, row: Mapping[str, object]) -> bool:
-    axes = {axis.name: axis.values for axis in (*job.matrix, *job.zip)}
-
-    def possible(name: str, value: object) -> bool:
-        values = axes.get(name)
-        own = {prompt.own[name] for prompt in job.prompts if name in prompt.own}
-        if value in own or not isinstance(values, tuple | None):
-            return True
-        return value in values if values is not None else job.defaults.get(name) == value
-
-    return all(possible(name, value) for name, value in row.items())

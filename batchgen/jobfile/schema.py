@@ -1,59 +1,44 @@
 """The shape of a job file as pydantic models: one source for its checks and its JSON Schema.
 
-What depends on the model's parameter table is checked in `load`, where the places are known.
+What depends on the model's parameter table is checked in `check`, where the places are known.
 """
 
-import math
-import re
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    BeforeValidator,
-    ConfigDict,
-    Discriminator,
-    Field,
-    PlainValidator,
-    Tag,
-    WithJsonSchema,
-)
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
 
-from batchgen.job import Derived, OnAmbiguous, Order
-from batchgen.jobfile import values
-from batchgen.models import WAN_1_3B, Scalar, describe
+from batchgen.job import DEFAULT_NAME, NotifySettings, Occasion, OnAmbiguous, Order
+from batchgen.jobfile.fields import (
+    AutoPeriod,
+    AutoSeconds,
+    AxisValues,
+    Backoff,
+    CountOrNone,
+    EnvName,
+    FailuresInARow,
+    JobName,
+    Kind,
+    Number,
+    PathText,
+    PerSecond,
+    PriceOrNone,
+    PromptText,
+    Salt,
+    ScalarValue,
+    Seconds,
+    SumOrNone,
+    TimeOfDay,
+    Version,
+    told,
+)
+from batchgen.models import WAN_1_3B, TypeName
 
 MAX_CONCURRENCY: Final = 10_000
-PARAMETER_SECTIONS: Final = ("defaults", "matrix", "zip", "exclude", "include", "prompts")
-"""Where a job file's keys are parameters and variables, of any name."""
-
-_SURE_SECRETS: Final = frozenset(
-    {
-        *(("apikey",), ("authorization",), ("credentials",), ("passwd",), ("password",)),
-        *((owner, "key") for owner in ("access", "aiml", "aimlapi", "api", "private", "secret")),
-        *((owner, "token") for owner in ("access", "api", "auth", "bearer")),
-        *((owner, "secret") for owner in ("api", "client")),
-    }
+PARAMETER_SECTIONS: Final = (
+    *("defaults", "matrix", "zip", "exclude", "include", "prompts"),
+    "model_parameters",
 )
-"""What a key that names a secret ends with, as words."""
-_SECRETS: Final = frozenset({"auth", "bearer", "key", "pass", "secret", "token"})
-_WORD: Final = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z0-9]+")
-
-
-def names_a_secret(key: str) -> bool:
-    """Tell whether somebody may write a secret under this key: its line is never shown."""
-    return surely_names_a_secret(key) or bool(_SECRETS.intersection(_words(key)[-1:]))
-
-
-def surely_names_a_secret(key: str) -> bool:
-    """Tell the same of a key that is no parameter's or variable's name either."""
-    words = _words(key)
-    return words[-1:] in _SURE_SECRETS or words[-2:] in _SURE_SECRETS
-
-
-def _words(key: str) -> tuple[str, ...]:
-    """Take a key apart: `api_key`, `API-KEY`, `api key` and `apiKey` are the same two words."""
-    return tuple(word.lower() for word in _WORD.findall(key))
+"""Where a job file's keys are parameters and variables, of any name."""
 
 
 class Part(BaseModel):
@@ -62,172 +47,17 @@ class Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
-def scalar(value: object) -> Scalar:
-    """Take a parameter's value: text, a finite number or a boolean; 5.0 becomes 5.
-
-    Raises:
-        ValueError: It is something else.
-    """
-    match value:
-        case str() | bool() | int():
-            return value
-        case float() if math.isfinite(value):
-            return int(value) if value.is_integer() else value
-        case float():
-            raise ValueError("expected a finite number")
-        case _:
-            raise ValueError(f"expected text, a number, true or false, not {describe(value)}")
-
-
-def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
-    """Take an axis: a list, a range in text, `{random: n}`, or a single number.
-
-    Raises:
-        ValueError: It is no axis, or an empty one.
-    """
-    match value:
-        case list() if value:
-            return tuple(_axis_value(place, item) for place, item in enumerate(value, start=1))
-        case list():
-            raise ValueError("the list is empty; an axis needs at least one value")
-        case {"random": _, **rest} if isinstance(value, dict):
-            return _derived(value["random"], rest)
-        case dict():
-            raise ValueError("expected a list, a range such as 1-4, or {random: 4}")
-        case str():
-            numbers = values.number_range(value)
-            if numbers is None:
-                raise ValueError(
-                    f"expected a list, a range such as 1-4, or {{random: 4}}; "
-                    f"for one value write [{value}]"
-                )
-            return numbers
-        case None:
-            raise ValueError("expected a list, a range such as 1-4, or {random: 4}, not nothing")
-        case _:
-            return (scalar(value),)
-
-
-def _axis_value(place: int, item: object) -> Scalar:
-    try:
-        return scalar(item)
-    except ValueError as error:
-        raise ValueError(f"value {place} of the list: {error}") from None
-
-
-def _derived(count: object, rest: dict[object, object]) -> Derived:
-    if not isinstance(count, int) or isinstance(count, bool) or not 0 < count <= values.MAX_RANGE:
-        raise ValueError(f"random takes how many values, such as 4, not {describe(count)}")
-    if rest not in ({}, {"per": "prompt"}):
-        raise ValueError("beside random only `per: prompt` is known")
-    return Derived(count, per_prompt=bool(rest))
-
-
-def _above_zero(seconds: float) -> float:
-    """Refuse a wait of no length, which would ask without end."""
-    if seconds <= 0:
-        raise ValueError("expected a duration above zero")
-    return seconds
-
-
-def _backoff(value: object) -> tuple[float, float]:
-    shortest, longest = values.duration_range(value)
-    return _above_zero(shortest), longest
-
-
-def _every(seconds: float | None) -> float | None:
-    return None if seconds is None else _above_zero(seconds)
-
-
-def _text_prompt(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
-        raise ValueError("this prompt is empty")
-    return value
-
-
-def _none_word(value: object) -> object:
-    return None if value == "none" else value
-
-
-_SCALAR_SCHEMA: Final = {"type": ["string", "number", "boolean"]}
-_TEXT_OR_NUMBER: Final = {"anyOf": [{"type": "string"}, {"type": "number"}]}
-
-ScalarValue = Annotated[
-    Scalar,
-    PlainValidator(scalar),
-    WithJsonSchema(_SCALAR_SCHEMA),
-]
-AxisValues = Annotated[
-    tuple[Scalar, ...] | Derived,
-    PlainValidator(axis_values),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {
-                    "type": "array",
-                    "minItems": 1,
-                    "items": {"type": ["string", "number", "boolean"]},
-                },
-                {"type": "string", "description": "a range: 1-4, 3-9 (+2), 3-9 [4]"},
-                {"type": "number"},
-                {
-                    "type": "object",
-                    "required": ["random"],
-                    "additionalProperties": False,
-                    "properties": {
-                        "random": {"type": "integer", "minimum": 1},
-                        "per": {"const": "prompt"},
-                    },
-                },
-            ]
-        }
-    ),
-]
-Seconds = Annotated[float, BeforeValidator(values.duration), WithJsonSchema(_TEXT_OR_NUMBER)]
-AutoSeconds = Annotated[
-    float | None,
-    PlainValidator(lambda value: None if value == "auto" else values.duration(value)),
-    WithJsonSchema(_TEXT_OR_NUMBER),
-]
-Backoff = Annotated[
-    tuple[float, float], PlainValidator(_backoff), WithJsonSchema({"type": "string"})
-]
-PerSecond = Annotated[
-    float | None,
-    PlainValidator(lambda value: None if value in ("none", None) else values.rate(value)),
-    WithJsonSchema({"type": "string"}),
-]
-TimeOfDay = Annotated[
-    tuple[int, int] | None,
-    PlainValidator(lambda value: None if value in ("none", None) else values.time_of_day(value)),
-    WithJsonSchema({"type": "string", "pattern": "^([01]?[0-9]|2[0-3]):[0-5][0-9]$|^none$"}),
-]
-FailuresInARow = Annotated[
-    int | None,
-    PlainValidator(
-        lambda value: None if value in ("none", None) else values.failures_in_a_row(value)
-    ),
-    WithJsonSchema({"anyOf": [{"type": "string"}, {"type": "integer", "minimum": 1}]}),
-]
-
-
 class PromptEntry(BaseModel):
-    """A prompt with values of its own."""
+    """A prompt with values of its own: any parameter or variable, which pins that axis."""
 
     model_config = ConfigDict(extra="allow", strict=True, frozen=True)
     __pydantic_extra__: dict[str, ScalarValue]
 
-    prompt: Annotated[str, Field(min_length=1), BeforeValidator(_text_prompt)]
-    id: Annotated[str, Field(min_length=1, max_length=100)] | None = None
-
-
-def _path(value: str) -> str:
-    if any(sign < " " or sign == "\x7f" for sign in value):
-        raise ValueError("expected a path, without control characters")
-    return value
-
-
-PathText = Annotated[str, Field(min_length=1), AfterValidator(_path)]
+    prompt: Annotated[PromptText, told("The text; ${name} is a variable, $$ a dollar.")]
+    id: Annotated[
+        Annotated[str, Field(min_length=1, max_length=100)] | None,
+        told("A name for it in the manifest."),
+    ] = None
 
 
 PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
@@ -235,9 +65,9 @@ PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
 
 
 class PromptFile(Part):
-    """Prompts that stand in a file of their own, named from the job file's folder."""
+    """Prompts that stand in a file of their own."""
 
-    file: PathText
+    file: Annotated[PathText, told("The file, named from the job file's folder.")]
 
 
 def _item_shape(value: object) -> str | None:
@@ -279,113 +109,212 @@ Prompts = Annotated[
     ),
 ]
 
-_ENV_NAME: Final = re.compile(r"(?![0-9a-fA-F]{20})[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
-"""A long row of hexadecimal digits is a key, not the name of one."""
-
-
-def _env_name(value: str) -> str:
-    # The value is not repeated: somebody may have put the key itself here.
-    if not _ENV_NAME.match(value):
-        raise ValueError("expected the NAME of an environment variable, not what it holds")
-    return value
-
-
-EnvName = Annotated[str, BeforeValidator(lambda value: _env_name(str(value)))]
-
 
 class ProviderPart(Part):
-    """`provider`."""
+    """Who makes the videos."""
 
-    kind: Literal["sandbox", "aimlapi"] = "sandbox"
-    base_url: str | None = None
-    model: Annotated[str, Field(min_length=1, max_length=200)] = WAN_1_3B
-    api_key_env: EnvName | None = None
+    kind: Annotated[
+        Kind, told("sandbox draws on this machine, for free; aimlapi is the hosted API.")
+    ] = "sandbox"
+    base_url: Annotated[str | None, told("Root of the API; the provider's own when left out.")] = (
+        None
+    )
+    model: Annotated[
+        Annotated[str, Field(min_length=1, max_length=200)],
+        told("The model's name at the provider; any, with a table here or without."),
+    ] = WAN_1_3B
+    api_key_env: Annotated[
+        EnvName | None,
+        told("Name of the environment variable that holds the key: AIMLAPI_KEY when left out."),
+    ] = None
 
 
 class PollPart(Part):
-    """`run.poll`."""
+    """When a generation's status is asked for."""
 
-    first: AutoSeconds = None
-    every: Annotated[AutoSeconds, AfterValidator(_every)] = None
-    max: Annotated[Seconds, Field(gt=0)] = 30.0
+    first: Annotated[AutoSeconds, told("After so long; auto learns it from this run.", "auto")] = (
+        None
+    )
+    every: Annotated[AutoPeriod, told("And so often; auto asks when it is likely.", "auto")] = None
+    max: Annotated[Seconds, told("Never more seldom than this.", "30s")] = 30.0
 
 
 class RetryPart(Part):
-    """`run.retry`."""
+    """How a fetch or a download is tried again that fails for the task's own reasons."""
 
-    attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    backoff: Backoff = (1.0, 60.0)
+    attempts: Annotated[Annotated[int, Field(ge=1, le=100)], told("So many tries in all.")] = 3
+    backoff: Annotated[
+        Backoff, told("The first wait and the longest; waits double and are drawn.", "1s-60s")
+    ] = (1.0, 60.0)
 
 
 class TimeoutPart(Part):
-    """`run.timeout`."""
+    """How long is waited."""
 
-    request: Annotated[Seconds, Field(gt=0)] = 30.0
-    submit: Annotated[Seconds, Field(gt=0)] = 120.0
-    generation: Annotated[Seconds, Field(gt=0)] = 1800.0
-    download: Annotated[Seconds, Field(gt=0)] = 600.0
+    request: Annotated[Seconds, told("For the answer to a short request.", "30s")] = 30.0
+    submit: Annotated[Seconds, told("For the answer to a submit.", "120s")] = 120.0
+    generation: Annotated[
+        Seconds, told("For a video; its id is kept, the next run asks again.", "30m")
+    ] = 1800.0
+    download: Annotated[Seconds, told("For a file.", "10m")] = 600.0
 
 
 class RunPart(Part):
-    """`run`."""
+    """How a run behaves."""
 
-    concurrency: Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)] = 8
-    submits: Annotated[int, Field(ge=1, le=1000)] = 4
-    downloads: Annotated[int, Field(ge=1, le=1000)] = 4
-    rate_limit: PerSecond = None
-    order: Literal["sequential", "interleaved", "shuffled"] = Order.SEQUENTIAL.value
-    poll: PollPart = PollPart()
-    retry: RetryPart = RetryPart()
-    timeout: TimeoutPart = TimeoutPart()
-    on_ambiguous: Literal["hold", "resubmit"] = OnAmbiguous.HOLD.value
-    stop_at: TimeOfDay = None
-    stop_if_failures: FailuresInARow = 10
-    give_up_after: Annotated[Seconds, Field(gt=0)] = 12 * 3600.0
+    concurrency: Annotated[
+        Annotated[int, Field(ge=1, le=MAX_CONCURRENCY)],
+        told("Generations in flight at the provider, at most."),
+    ] = 8
+    submits: Annotated[
+        Annotated[int, Field(ge=1, le=1000)],
+        told("Submits in flight, at most: what one crash can leave in doubt."),
+    ] = 4
+    downloads: Annotated[
+        Annotated[int, Field(ge=1, le=1000)], told("Files being fetched at once, at most.")
+    ] = 4
+    rate_limit: Annotated[PerSecond, told("Requests of all kinds to the API.", "none")] = None
+    order: Annotated[
+        Literal["sequential", "interleaved", "shuffled"],
+        told(
+            "sequential: a prompt's whole grid, then the next prompt's; interleaved: the first "
+            "cell of every prompt, then every second; shuffled: mixed, the same on every machine."
+        ),
+    ] = Order.SEQUENTIAL.value
+    poll: Annotated[PollPart, told("When a generation's status is asked for.")] = PollPart()
+    retry: Annotated[RetryPart, told("How a fetch or a download is tried again.")] = RetryPart()
+    timeout: Annotated[TimeoutPart, told("How long is waited.")] = TimeoutPart()
+    on_ambiguous: Annotated[
+        Literal["hold", "resubmit"],
+        told("A submit whose answer was lost: held and looked up, or bought again on a guess."),
+    ] = OnAmbiguous.HOLD.value
+    stop_at: Annotated[
+        TimeOfDay, told("Local time of day after which nothing new is submitted.", "none")
+    ] = None
+    stop_if_failures: Annotated[
+        FailuresInARow, told("So many failed tasks stop the run; none never does.", "10 in a row")
+    ] = 10
+    give_up_after: Annotated[
+        Seconds, told("The run ends after so long without one good answer.", "12h")
+    ] = 12 * 3600.0
 
 
 class BudgetPart(Part):
-    """`budget`."""
+    """What a run may spend."""
 
-    max_tasks: Annotated[Annotated[int, Field(ge=1)] | None, BeforeValidator(_none_word)] = None
-    max_usd: Annotated[
-        Annotated[float, Field(gt=0, allow_inf_nan=False)] | None, BeforeValidator(_none_word)
+    max_tasks: Annotated[
+        CountOrNone, told("Submits this run directory may hold in all.", "none")
     ] = None
+    max_usd: Annotated[SumOrNone, told("US dollars, spent and reserved together.", "none")] = None
     usd_per_video: Annotated[
-        Annotated[float, Field(ge=0, allow_inf_nan=False)] | None, BeforeValidator(_none_word)
+        PriceOrNone,
+        told("US dollars to reckon with where the provider quotes no price.", "none"),
     ] = None
 
 
 class OutputPart(Part):
-    """`output`."""
+    """Where the files go."""
 
-    dir: PathText = "output/${job}"
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    dir: Annotated[PathText, told("The run directory; ${job} is the job's name.")] = "output/${job}"
+    name: Annotated[
+        Annotated[str, Field(min_length=1, max_length=200)] | None,
+        told(
+            "A video's name without its ending: ${index}, ${slug}, ${seed}, ${task_id}, "
+            "${prompt_id}, ${repeat}, ${job}, and any parameter or variable."
+        ),
+    ] = DEFAULT_NAME
 
 
-Axes = Annotated[dict[str, AxisValues], Field(default_factory=dict)]
-Row = dict[str, ScalarValue]
+class NotifyPart(Part):
+    """Who is told how a run ended."""
+
+    url_env: Annotated[
+        EnvName,
+        told("Name of the environment variable that holds the address a small JSON is sent to."),
+    ] = NotifySettings().url_env
+    on: Annotated[
+        list[Literal["finish", "stop"]],
+        Field(min_length=1),
+        told("finish: nothing is left to do; stop: it ended before that.", ["finish", "stop"]),
+    ] = Field(default_factory=lambda: [occasion.value for occasion in Occasion])
+
+
+class ParameterPart(Part):
+    """What a parameter of the model takes; what is left out stays as the built-in table has it."""
+
+    type: Annotated[TypeName | None, told("Its type; any takes all.", "any")] = None
+    choices: Annotated[
+        Annotated[list[ScalarValue], Field(min_length=1)] | None, told("The values it takes.")
+    ] = None
+    minimum: Annotated[Number | None, told("The smallest number it takes.")] = None
+    maximum: Annotated[Number | None, told("The largest number it takes.")] = None
+    default: Annotated[ScalarValue | None, told("What the API takes when it is not sent.")] = None
+    ignored: Annotated[
+        bool | None,
+        told("The model does the same whatever it is: no axis for a grid.", default=False),
+    ] = None
+    rewrites_prompt: Annotated[
+        bool | None, told("When true, the prompt is rewritten for each video anew.", default=False)
+    ] = None
 
 
 def _kind_only(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-class JobDocument(Part):
-    """A whole job file."""
+def _type_only(value: Any) -> Any:
+    return {"type": value} if isinstance(value, str) else value
 
-    version: Literal[1] = 1
-    name: (
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,99}$", max_length=100)] | None
-    ) = None
-    prompts: Prompts = Field(default_factory=list)
-    defaults: Row = Field(default_factory=dict)
-    matrix: Axes
-    zip: Axes
-    exclude: list[Row] = Field(default_factory=list)
-    include: list[Row] = Field(default_factory=list)
-    repeat: Annotated[int, Field(ge=1, le=1_000_000)] = 1
-    salt: Annotated[str, BeforeValidator(lambda v: str(v) if type(v) is int else v)] = ""
-    provider: Annotated[ProviderPart, BeforeValidator(_kind_only)] = ProviderPart()
-    run: RunPart = RunPart()
-    budget: BudgetPart = BudgetPart()
-    output: OutputPart = OutputPart()
+
+def _no_address(value: object) -> object:
+    if isinstance(value, dict):
+        return value
+    # The value is not repeated: it may be the address.
+    raise ValueError("expected {url_env: NAME}: the address stands in the environment")
+
+
+Axes = Annotated[dict[str, AxisValues], Field(default_factory=dict)]
+Row = dict[str, ScalarValue]
+OneParameter = Annotated[
+    ParameterPart, BeforeValidator(_type_only, json_schema_input_type=TypeName | ParameterPart)
+]
+
+
+class JobDocument(Part):
+    """A batch of videos for `batchgen run`."""
+
+    version: Annotated[Version, told("The version of this format.")] = 1
+    name: Annotated[JobName | None, told("The job's name; the file's stem when left out.")] = None
+    prompts: Annotated[
+        Prompts, told("A list of texts and of prompts with values of their own, or {file: ...}.")
+    ] = Field(default_factory=list)
+    defaults: Annotated[Row, told("Parameters and variables for every task, the weakest.")] = Field(
+        default_factory=dict
+    )
+    matrix: Annotated[Axes, told("Axes that are multiplied: every combination is a video.")]
+    zip: Annotated[Axes, told("Axes of one length that move together, row by row.")]
+    exclude: Annotated[
+        list[Row], told("Cells that are left out: those that match all keys of a row.")
+    ] = Field(default_factory=list)
+    include: Annotated[
+        list[Row], told("Rows that are added, to every prompt or with a prompt of their own.")
+    ] = Field(default_factory=list)
+    repeat: Annotated[
+        Annotated[int, Field(ge=1, le=1_000_000)], told("Copies of each cell, each its own seed.")
+    ] = 1
+    salt: Annotated[Salt, told("Changes every derived seed.")] = ""
+    provider: Annotated[
+        ProviderPart,
+        BeforeValidator(_kind_only, json_schema_input_type=Kind | ProviderPart),
+        told("Who makes the videos: its kind alone, or a mapping."),
+    ] = ProviderPart()
+    model_parameters: Annotated[
+        dict[str, OneParameter],
+        told("What the model takes, beside the built-in table: shift: number, or a mapping."),
+    ] = Field(default_factory=dict)
+    run: Annotated[RunPart, told("How a run behaves.")] = RunPart()
+    budget: Annotated[BudgetPart, told("What a run may spend.")] = BudgetPart()
+    output: Annotated[OutputPart, told("Where the files go.")] = OutputPart()
+    notify: Annotated[
+        NotifyPart, BeforeValidator(_no_address), told("Who is told how a run ended.")
+    ] = NotifyPart()

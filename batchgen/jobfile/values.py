@@ -34,6 +34,20 @@ _DIGITS: Final = 100
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])\Z")
 _FAILURES: Final = re.compile(r"([0-9]{1,9})(?: in a row)?\Z")
 
+
+def _for_editors(pattern: str) -> str:
+    """Write a pattern as JSON Schema knows it: of the whole text, and without names for groups."""
+    return "^\\s*(?:" + re.sub(r"\(\?P<\w+>", "(", pattern.removesuffix(r"\Z")) + ")\\s*$"
+
+
+_ONE_DURATION: Final = rf"(?:(?:{_NUMBER}(?:ms|s|m|h))+|{_NUMBER})"
+DURATION_TEXT: Final = _for_editors(_ONE_DURATION)
+DURATION_RANGE_TEXT: Final = _for_editors(rf"{_ONE_DURATION}\s*-\s*{_ONE_DURATION}")
+RATE_TEXT: Final = _for_editors(_RATE.pattern)
+RANGE_TEXT: Final = _for_editors(_RANGE.pattern)
+CLOCK_TEXT: Final = _for_editors(_CLOCK.pattern)
+FAILURES_TEXT: Final = _for_editors(_FAILURES.pattern)
+
 MAX_SECONDS: Final = 1e9
 """About 32 years: more is a slip of the finger."""
 

@@ -9,6 +9,7 @@ from typing import Final
 
 from batchgen.errors import ProviderRefused
 from batchgen.job import Job, ProviderSettings
+from batchgen.models import TABLES, Table
 from batchgen.providers.aimlapi import Secret, connect
 from batchgen.providers.base import Provider
 from batchgen.rundir import RunDirectory
@@ -47,7 +48,11 @@ async def open_provider(
 
             key = Secret(secrets.token_hex(16))
             sandbox = await stack.enter_async_context(
-                running(SandboxSettings(key=key.value, journal=directory.sandbox_journal))
+                running(
+                    SandboxSettings(
+                        key=key.value, journal=directory.sandbox_journal, tables=_tables(job)
+                    )
+                )
             )
             base_url = sandbox.url
         else:
@@ -59,6 +64,12 @@ async def open_provider(
         yield await stack.enter_async_context(
             connect(base_url, key, settings.model, job.run.timeout, now)
         )
+
+
+def _tables(job: Job) -> Mapping[str, Table]:
+    """Return the models' tables as the job sees them: what it declares is taken in a rehearsal."""
+    own = job.parameters
+    return TABLES if own is None else {**TABLES, job.provider.model: own}
 
 
 def key_names(settings: ProviderSettings) -> tuple[str, ...]:

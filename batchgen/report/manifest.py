@@ -15,7 +15,7 @@ from batchgen import templates
 from batchgen._version import __version__
 from batchgen.job import Job
 from batchgen.ledger import Ledger, Record
-from batchgen.models import Scalar, parameters_of
+from batchgen.models import Scalar
 from batchgen.report.columns import HEAD, TAIL
 from batchgen.rundir import replacing
 from batchgen.task import Status
@@ -58,7 +58,7 @@ class Layout:
     def of(cls, job: Job, ledger: Ledger) -> "Layout":
         """Take the columns from the model's table and from what the tasks really have."""
         sent, variables = ledger.column_names()
-        table = parameters_of(job.provider.model) or {}
+        table = job.parameters or {}
         names = dict.fromkeys((*_FIRST, *table, *sent))
         return cls(
             parameters=tuple(name for name in names if name not in _OWN),

@@ -9,7 +9,7 @@ import re
 from bisect import bisect_left, bisect_right, insort
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
 from hashlib import sha256
 from heapq import heappop, heappush, heappushpop
@@ -20,7 +20,7 @@ from statistics import NormalDist
 from typing import Final, TypeAlias
 from uuid import UUID
 
-from batchgen.models import TABLES, WAN_1_3B, Parameter, describe, parameters_of
+from batchgen.models import TABLES, WAN_1_3B, Parameter, Table, describe
 
 Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]
@@ -57,6 +57,7 @@ class SandboxSettings:
         usd_per_video: Price of a completed generation, in US dollars.
         balance_usd: What the account holds before its first generation, in US dollars.
         url_life_s: Seconds until the signed URL of a video expires.
+        tables: The models whose parameters are checked; any other takes anything.
     """
 
     host: str = "127.0.0.1"
@@ -71,6 +72,7 @@ class SandboxSettings:
     usd_per_video: float = 0.06
     balance_usd: float = 100.0
     url_life_s: float = 86_400.0
+    tables: Mapping[str, Table] = field(default_factory=lambda: TABLES)
 
     def __post_init__(self) -> None:
         """Refuse what no sandbox can do.
@@ -78,10 +80,10 @@ class SandboxSettings:
         Raises:
             ValueError: A figure is negative or not finite, or the key is empty.
         """
-        for field in fields(self):
-            value = getattr(self, field.name)
+        for figure in fields(self):
+            value = getattr(self, figure.name)
             if isinstance(value, int | float) and not 0 <= value < inf:
-                raise ValueError(f"{field.name} takes 0 or more, not {value}")
+                raise ValueError(f"{figure.name} takes 0 or more, not {value}")
         if self.key == "":
             raise ValueError("key takes a key that is not empty, or None for any key")
 
@@ -340,12 +342,15 @@ class Pace:
         return 0.0
 
 
-def objections(body: JsonObject, *, only: str | None = None) -> list[str]:
+def objections(
+    body: JsonObject, *, only: str | None = None, tables: Mapping[str, Table] = TABLES
+) -> list[str]:
     """Say in words what is wrong with a submit; an empty list takes it.
 
     Args:
         body: The request's JSON object.
         only: The one model that this endpoint serves; None for any.
+        tables: The models whose parameters are checked.
     """
     model = body.get("model")
     # The name becomes part of the id and of a response header.
@@ -353,7 +358,7 @@ def objections(body: JsonObject, *, only: str | None = None) -> list[str]:
         return [f"model takes the name of a model, not {describe(model)}"]
     if only is not None and model != only:
         return [f"model takes {only} here, not {describe(model)}"]
-    table = parameters_of(model)
+    table = tables.get(model)
     if table is None:
         return []
     found = [
@@ -390,7 +395,7 @@ def seed_of(generation: Generation) -> int:
     return int.from_bytes(_digest("seed", generation.generation_id)[:4])
 
 
-def _objection(table: Mapping[str, Parameter], model: str, name: str, value: Json) -> str | None:
+def _objection(table: Table, model: str, name: str, value: Json) -> str | None:
     if name not in table:
         return f"{name[:40]!r} is no parameter of {model}"
     return _misfit(table[name], value)

@@ -127,7 +127,7 @@ class Wire:
         self, request: web.Request, success: HTTPStatus, *, only: str | None = None
     ) -> web.Response:
         body = await body_of(request)
-        if wrong := objections(body, only=only):
+        if wrong := objections(body, only=only, tables=self.settings.tables):
             raise invalid("; ".join(wrong[:10]))
         order = Order(str(body["model"]), body, client_request_id(request))
         generation = self._take(

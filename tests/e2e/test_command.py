@@ -313,6 +313,18 @@ def test_every_starter_that_init_writes_is_valid(batchgen: Batchgen, tmp_path: P
         assert "is there already" in again.stderr
 
 
+def test_starters_of_one_folder_share_the_schema_that_they_name(
+    batchgen: Batchgen, tmp_path: Path
+) -> None:
+    for option in ("--quickstart", "--grid", "--csv", "--overnight"):
+        job = tmp_path / f"{option[2:]}.yaml"
+        assert batchgen("init", option, job).returncode == 0
+        first = job.read_text("utf-8").splitlines()[0]
+        assert first == "# yaml-language-server: $schema=batchgen.schema.json"
+    written = json.loads((tmp_path / "batchgen.schema.json").read_text("utf-8"))
+    assert written == json.loads(batchgen("schema").stdout)
+
+
 def test_plan_prints_exactly_what_is_sent(
     batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
 ) -> None:

@@ -14,7 +14,7 @@ from typing import Final
 from batchgen import templates
 from batchgen.errors import Place, Problem
 from batchgen.jobfile.prompts.written import PromptReader
-from batchgen.jobfile.schema import names_a_secret
+from batchgen.jobfile.secret_names import names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import meant_as
 from batchgen.jobfile.yaml12 import Node, resolve

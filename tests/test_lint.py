@@ -1,0 +1,144 @@
+"""Comparisons that would be none are warned of; honest ones pass without a word."""
+
+from pathlib import Path
+
+import pytest
+
+from batchgen.job import Axis, Derived, Job, Output, Prompt, ProviderSettings, Values
+from batchgen.lint import warnings_of
+from batchgen.models import Parameter, Scalar
+
+TURBO = "alibaba/wan2.1-t2v-turbo"
+UNKNOWN = "somebody/else"
+FOX = Prompt("A fox")
+SEEDS = Axis("seed", (1, 2, 3))
+GUIDANCE = Axis("guidance_scale", (3, 6, 9))
+
+
+def warnings(
+    *prompts: Prompt,
+    model: str | None = None,
+    defaults: Values | None = None,
+    matrix: tuple[Axis, ...] = (),
+    zip: tuple[Axis, ...] = (),  # noqa: A002  # as the job calls it
+    repeat: int = 1,
+    model_parameters: tuple[Parameter, ...] = (),
+) -> list[str]:
+    return warnings_of(
+        Job(
+            "j",
+            prompts or (FOX,),
+            Output(Path("o")),
+            defaults=defaults or {},
+            matrix=matrix,
+            zip=zip,
+            repeat=repeat,
+            provider=ProviderSettings() if model is None else ProviderSettings(model=model),
+            model_parameters=model_parameters,
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        {"matrix": (SEEDS, GUIDANCE)},
+        {"matrix": (Axis("seed", Derived(4)), GUIDANCE)},
+        {"matrix": (Axis("seed", Derived(4, per_prompt=True)), GUIDANCE)},
+        {"matrix": (GUIDANCE,), "repeat": 3},
+        {"matrix": (SEEDS,), "zip": (GUIDANCE, Axis("shift", (3, 5, 8)))},
+    ],
+)
+def test_cells_that_share_their_seeds_compare(job: dict[str, object]) -> None:
+    assert warnings(**job) == []  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("seeds", [SEEDS, Axis("seed", Derived(3))])
+def test_a_seed_that_changes_together_with_what_is_compared_is_warned_of(seeds: Axis) -> None:
+    (warning,) = warnings(zip=(seeds, GUIDANCE))
+    assert "seed changes together with guidance_scale" in warning
+    assert warning.endswith("put seed under matrix")
+
+
+def test_a_seed_chosen_for_a_text_is_no_comparison_and_a_drawn_one_is() -> None:
+    prompt, animals = Prompt("${animal}"), Axis("animal", ("an owl", "a fox", "a hen"))
+    assert warnings(prompt, zip=(animals, SEEDS)) == []
+    assert "together with animal" in warnings(prompt, zip=(animals, Axis("seed", Derived(3))))[0]
+
+
+def test_seeds_that_every_prompt_pins_change_with_nothing() -> None:
+    assert warnings(Prompt("A fox", own={"seed": 7}), zip=(SEEDS, GUIDANCE)) == []
+
+
+@pytest.mark.parametrize(
+    ("defaults", "matrix", "repeat", "warned"),
+    [
+        ({}, (SEEDS,), 1, True),
+        ({}, (), 2, True),
+        ({}, (Axis("seed", (1,)),), 1, False),
+        ({}, (Axis("resolution", ("480P", "720P")),), 1, False),
+        ({"enable_prompt_expansion": False}, (SEEDS,), 1, False),
+        ({"enhance_prompt": False}, (SEEDS,), 1, False),
+        ({"enable_prompt_expansion": True}, (SEEDS,), 1, True),
+        ({}, (SEEDS, Axis("enable_prompt_expansion", (True, False))), 1, False),
+        ({}, (SEEDS, Axis("enable_prompt_expansion", (True,))), 1, True),
+        ({}, (SEEDS, Axis("enable_prompt_expansion", (False,))), 1, False),
+    ],
+)
+def test_prompts_that_are_rewritten_in_a_seed_grid_are_warned_of(
+    defaults: dict[str, Scalar], matrix: tuple[Axis, ...], repeat: int, *, warned: bool
+) -> None:
+    found = warnings(model=TURBO, defaults=defaults, matrix=matrix, repeat=repeat)
+    assert len(found) == warned
+    assert all("seeds cannot be compared" in warning for warning in found)
+
+
+def test_a_rewriting_that_nobody_switched_off_is_said_to_be_the_model_s_own() -> None:
+    (warning,) = warnings(model=TURBO, matrix=(SEEDS,))
+    assert warning.startswith(f"{TURBO} rewrites the prompt")
+    assert warning.endswith("add enable_prompt_expansion: false under defaults")
+
+
+def test_a_prompt_s_own_values_outweigh_the_defaults_in_a_warning_too() -> None:
+    own = {"enable_prompt_expansion": False}
+    assert warnings(Prompt("A fox", own=own), model=TURBO, matrix=(SEEDS,)) == []
+    assert warnings(Prompt("A fox", own={"seed": 7}), model=TURBO, matrix=(SEEDS,)) == []
+    assert len(warnings(Prompt("A fox", own={"enhance_prompt": True}), matrix=(SEEDS,))) == 0
+    assert len(warnings(Prompt("A fox", own={"enable_prompt_expansion": True}), matrix=(SEEDS,)))
+
+
+def test_a_model_without_a_table_is_warned_of_a_rewriting_that_is_switched_on() -> None:
+    on = {"enable_prompt_expansion": True}
+    assert len(warnings(model=UNKNOWN, defaults=on, matrix=(SEEDS,))) == 1
+    assert warnings(model=UNKNOWN, matrix=(SEEDS,)) == []
+
+
+@pytest.mark.parametrize(
+    ("job", "warned"),
+    [
+        ({"matrix": (GUIDANCE,)}, True),
+        ({"matrix": (GUIDANCE, Axis("seed", (1,)))}, False),
+        ({"matrix": (GUIDANCE,), "defaults": {"seed": 1}}, False),
+        ({"matrix": (Axis("guidance_scale", (3,)),)}, False),
+        ({"matrix": (GUIDANCE,), "model_parameters": (Parameter("guidance_scale", "number"),)}, 0),
+    ],
+)
+def test_a_grid_whose_cells_may_each_draw_a_seed_is_warned_of(
+    job: dict[str, object], *, warned: bool
+) -> None:
+    found = warnings(model=UNKNOWN, **job)  # type: ignore[arg-type]
+    assert len(found) == warned
+    assert all("add a seed under defaults" in warning for warning in found)
+
+
+def test_texts_that_differ_are_no_comparison_of_seeds() -> None:
+    animals = Axis("animal", ("an owl", "a fox"))
+    assert warnings(Prompt("${animal}"), model=UNKNOWN, matrix=(animals,)) == []
+
+
+def test_an_axis_that_the_model_ignores_is_warned_of() -> None:
+    ignored = (Parameter("quality", "integer", ignored=True),)
+    qualities = Axis("quality", (1, 2))
+    (warning,) = warnings(matrix=(qualities,), model_parameters=ignored)
+    assert "ignores quality: its 2 values make no difference; take the axis away" in warning
+    assert warnings(matrix=(Axis("quality", (1,)),), model_parameters=ignored) == []
