@@ -880,6 +880,12 @@ def test_a_prompt_that_stands_there_twice_is_made_once_with_a_warning() -> None:
     assert warning.startswith("job.yaml:4:3: repeats the prompt of line 2")
 
 
+def test_a_prompt_that_an_alias_repeats_is_made_once_too() -> None:
+    job = load("prompts:\n- &fox {prompt: A fox, seed: 7}\n- *fox\n")
+    assert job.prompts == (Prompt("A fox", None, {"seed": 7}),)
+    assert len(job.warnings) == 1
+
+
 def test_the_same_text_with_other_values_is_another_prompt() -> None:
     assert len(load("prompts: [A fox, {prompt: A fox, seed: 7}]").prompts) == 2
 

@@ -331,12 +331,12 @@ def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], lis
     more = 0
     for prompt in written:
         key = (prompt.template, tuple(sorted(prompt.own.items())))
-        first = seen.setdefault(key, prompt.place)
-        if first is prompt.place:
+        if key not in seen:
+            seen[key] = prompt.place
             prompts.append(Prompt(prompt.template, prompt.id, prompt.own))
         elif len(warnings) < SHOWN:
             warnings.append(
-                f"{prompt.place}: repeats the prompt of line {first.line}; it is made once "
+                f"{prompt.place}: repeats the prompt of line {seen[key].line}; it is made once "
                 "(repeat: 2 makes copies)"
             )
         else:
