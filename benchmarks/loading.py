@@ -16,7 +16,7 @@ from batchgen.jobfile import load_job
 from benchmarks.tables import Table
 
 PROMPTS: Final = 100_000
-TIMES: Final = 5
+TIMES: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
