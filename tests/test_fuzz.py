@@ -24,8 +24,7 @@ from batchgen.expansion import expand
 from batchgen.headers import content_range, retry_after, strong_etag
 from batchgen.job import Job, Output, Prompt
 from batchgen.jobfile.load import Overrides, parse_job
-from batchgen.jobfile.prompts import read_prompt_file
-from batchgen.jobfile.yaml12 import decode
+from batchgen.jobfile.source import Source, decode
 from batchgen.ledger.rescue import ROOM, Rescue
 from batchgen.models import WAN_1_3B, Scalar
 from batchgen.mp4 import NotAVideo, VideoInfo, inspect
@@ -334,14 +333,44 @@ JOB_WORDS: Final = [
 ]
 
 
-def _mistakes(error: JobFileError, file: str) -> None:
+TABLES: Final = [
+    b'prompt,seed,aspect_ratio,id\nA fox,7,16:9,one\n"An owl, at dusk",,9:16,\n',
+    b'\xef\xbb\xbfid, prompt, sampler\r\n1, "a ""${animal}""",dpm+\r\n, "two\r\nlines",\r\n,,\r\n',
+    b"prompt\nA fox\n",
+]
+TABLE_WORDS: Final = [
+    *words(', ,, " "" ; prompt seed id key api_key animal material sampler 007 1e3 1-4 16:9 TRUE'),
+    *words("-1 nan null 99999999999999999999 ${animal} ${} $$ # unipc enable_safety_checker"),
+    b"\n",
+    b"\r",
+    b"\t",
+    b'","',
+    b'"\n"',
+    b"\0",
+    b"\xff",
+    b"\xe2\x80\xa8",
+    b"\x1b[2J",
+    b"x" * 140_000,
+    b"," * 300,
+]
+RECORDS: Final = [
+    b'{"prompt": "A fox", "seed": 7}\n"An owl"\n\n{"id": "x", "prompt": "${animal}", "shift": 3}\n',
+    b'{"prompt": "A \\ud83e\\udd8a", "enable_safety_checker": false}\r\n{"prompt":"b","animal":1}',
+]
+LISTS: Final = [
+    b"- A fox\n- {prompt: An owl, seed: 7, id: one}\n- '${animal} at dusk'\n- |\n  two\n  lines\n",
+    b"- &p {prompt: a, shift: 3}\n- {prompt: b, <<: x}\n- prompt: c\n  sampler: unipc\n",
+]
+
+
+def _mistakes(error: JobFileError, *files: str) -> None:
     """See to it that every mistake says what is wrong and where."""
     assert error.problems
     for problem in error.problems:
         assert problem.message
-        assert problem.place.file == file
+        assert problem.place.file in files
         assert problem.place.line >= 0
-        assert str(problem).startswith(file)
+        assert str(problem).startswith(files)
 
 
 def _job(folder: Path) -> Attempt:
@@ -362,23 +391,28 @@ def _job(folder: Path) -> Attempt:
     return attempt
 
 
-def _prompt_file(folder: Path) -> Attempt:
-    path = folder / "prompts.txt"
+def _prompt_file(ending: str) -> Callable[[Path], Attempt]:
+    def opened(folder: Path) -> Attempt:
+        path = folder / f"prompts{ending}"
+        job = folder / "job.yaml"
+        written = Source("job.yaml", f"prompts: {{file: {path.name}}}\ndefaults: {{animal: a fox}}")
 
-    def attempt(text: bytes) -> None:
-        path.write_bytes(text)
-        try:
-            prompts = read_prompt_file(path, "prompts.txt")
-        except JobFileError as error:
-            _mistakes(error, "prompts.txt")
-            return
-        assert prompts
-        for prompt in prompts:
-            assert prompt.template.strip()
-            assert prompt.place.line >= 1
-            assert "\n" not in prompt.template
+        def attempt(text: bytes) -> None:
+            path.write_bytes(text)
+            try:
+                prompts = parse_job(written, job, Overrides()).prompts
+            except JobFileError as error:
+                _mistakes(error, "job.yaml", str(path))
+                return
+            assert prompts
+            for prompt in prompts:
+                assert prompt.template.strip()
+                prompt.template.encode("utf-8")
+                assert all(isinstance(value, str | int | float) for value in prompt.own.values())
 
-    return attempt
+        return attempt
+
+    return opened
 
 
 def _one_segment(name: str) -> None:
@@ -542,7 +576,10 @@ TARGETS: Final[dict[str, Target]] = {
     "an answer": Target(ANSWERS, JSON_WORDS, _always(_answer)),
     "a header": Target(HEADERS, HEADER_WORDS, _always(_header)),
     "a job file": Target(JOBS, JOB_WORDS, _job),
-    "a prompt file": Target(TEXTS, TEXT_WORDS, _prompt_file),
+    "a .txt of prompts": Target(TEXTS, TEXT_WORDS, _prompt_file(".txt")),
+    "a .csv of prompts": Target(TABLES, TABLE_WORDS, _prompt_file(".csv")),
+    "a .jsonl of prompts": Target(RECORDS, [*JSON_WORDS, *TABLE_WORDS], _prompt_file(".jsonl")),
+    "a .yaml of prompts": Target(LISTS, [*JOB_WORDS, *TABLE_WORDS], _prompt_file(".yaml")),
     "a name": Target(TEXTS, TEXT_WORDS, _always(_name)),
     "a sandbox's journal": Target([JOURNAL, JOURNAL[:30]], OWN_WORDS, _always(_journal)),
     "rescued ids": Target(

@@ -30,8 +30,8 @@ from batchgen.job import (
 from batchgen.jobfile import Overrides, load_job
 from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.schema import JobDocument
+from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import ALIASES, did_you_mean
-from batchgen.jobfile.yaml12 import Source
 from batchgen.models import TABLES, WAN_1_3B
 
 FOX = "prompts: [A fox]\n"
@@ -288,24 +288,25 @@ WRONG = [
     # YAML that is none.
     Wrong("prompts:\n\t- A fox", 2, 1, "this is no YAML", "no tabs for indentation: use spaces"),
     Wrong("prompts:\n  - A fox\n\trepeat: 2", 3, 1, "this is no YAML", "use spaces"),
-    Wrong("prompts: [A fox", 2, 1, "',' or ']'", "not closed"),
+    Wrong("prompts: [A fox", 1, 10, "the [ here is not closed", "put ] behind its last value"),
     Wrong("prompts: ['A fox]", 1, 11, "this quote is not closed", "close it"),
     Wrong("prompts:\n- 'tis a fox", 2, 3, "this quote is not closed", "write ' twice"),
     Wrong("prompts: [${x} runs]", 1, 12, "this is no YAML", "text with ${...} in quotes"),
     Wrong("prompts:\n- {prompt: ${x} runs}", 2, 13, "this is no YAML", "in quotes inside [ ]"),
-    Wrong("prompts:\n- @home", 2, 3, "cannot start any token", "put the text in quotes"),
-    Wrong("prompts:\n- `x`", 2, 3, "cannot start any token", "put the text in quotes"),
-    Wrong("prompts:\n- *slow* motion", 2, 8, "this is no YAML", "keeps * and &"),
-    Wrong("prompts:\n- [wide shot] a fox", 2, 15, "this is no YAML", "after ] } or a quote"),
-    Wrong('prompts:\n- "A fox" runs', 2, 11, "this is no YAML", "quotes around it all"),
-    Wrong("prompts:\n- Boat: macro: rain", 2, 14, "mapping values", "put the text in quotes"),
-    Wrong("prompts:\n- A fox\n seed: 1", 3, 6, "mapping values", "in quotes"),
-    Wrong("prompts:\n - A fox\n- B", 3, 1, "expected key", "check the indentation"),
+    Wrong("prompts:\n- @home", 2, 3, "text cannot begin with @", "put the text in quotes"),
+    Wrong("prompts:\n- `x`", 2, 3, "text cannot begin with `", "put the text in quotes"),
+    Wrong("prompts:\n- *slow* motion", 2, 8, "text cannot begin with *", "put the text in quotes"),
+    Wrong("prompts:\n- [wide shot] a fox", 2, 15, "behind a closing quote or bracket", "quotes"),
+    Wrong('prompts:\n- "A fox" runs', 2, 11, "behind a closing quote", "the whole text in quotes"),
+    Wrong("prompts:\n- Boat: macro: rain", 2, 14, "the end of a key", "put the text in quotes"),
+    Wrong("prompts:\n- A fox\n seed: 1", 3, 6, "as a part of the value above", "indentation"),
+    Wrong("prompts:\n - A fox\n- B", 3, 1, "does not go with those above", "the indentation"),
     Wrong("prompts:\n- !wow", 2, 3, "the tag !wow is not read", "quote it"),
-    Wrong(FOX + "matrix: {seed: 1-4 [3]}", 2, 20, "',' or '}'", "needs quotes"),
+    Wrong(FOX + "matrix: {seed: 1-4 [3]}", 2, 20, "',' or '}'", "in quotes"),
     # Prompts.
     Wrong("prompts: A fox", 1, 10, "prompts: expected a list (put `- ` before each prompt)"),
     Wrong("prompts: p.txt", 1, 10, "not the text 'p.txt'", "write prompts: {file: p.txt}"),
+    Wrong("prompts: p.CSV", 1, 10, "not the text 'p.CSV'", "write prompts: {file: p.CSV}"),
     Wrong("prompts:", 1, 9, "prompts: expected a list", ""),
     Wrong("prompts: []", 1, 1, "there is no prompt", "add one"),
     Wrong("prompts: [1984]", 1, 11, "not the number 1984", 'write it in quotes: "1984"'),
@@ -324,10 +325,13 @@ WRONG = [
     Wrong("prompts:\n- A fox in\n  snow #5", 3, 7, "this prompt was cut", "in quotes"),
     Wrong("prompts:\n- prompt: A fox #5", 2, 16, "this prompt was cut", "in quotes"),
     Wrong("prompts: [{prompt: x, sed: 1}]", 1, 23, '"sed" in prompts is no', '"seed"?'),
-    Wrong("prompts: ['${animl}']\ndefaults: {shift: 3}", 1, 11, "${animl} in this prompt", "$$"),
-    Wrong("prompts: ['${}']", 1, 11, "${} in this prompt has no value"),
+    Wrong("prompts: ['${animl}']\ndefaults: {shift: 3}", 1, 12, "${animl} in this prompt", "$$"),
+    Wrong("prompts: ['${}']", 1, 12, "${} in this prompt has no value"),
     Wrong("prompts: {fle: p.txt}", 1, 11, '"fle" is not known in prompts', '"file"?'),
-    Wrong("prompts: {file: p.csv}", 1, 17, "read from .txt files, not from .csv", ".txt"),
+    Wrong("prompts: {file: p.doc}", 1, 17, "and .yaml files, not from .doc", ".txt"),
+    Wrong("prompts: {file: p.xlsx}", 1, 17, "files, not from .xlsx", "save it as CSV"),
+    Wrong("prompts: {file: p.json}", 1, 17, "files, not from .json", "into a .jsonl file"),
+    Wrong("prompts: {file: p}", 1, 17, "files, not from this", ".txt"),
     Wrong("prompts: {file: nope.txt}", 1, 17, "nope.txt: cannot be read: No such file"),
     Wrong("prompts: {file: }", 1, 17, "prompts.file: expected text, not nothing"),
     # Keys.
@@ -465,7 +469,7 @@ extra: 1
     assert places == [
         (1, 10),
         (4, 5),
-        (5, 5),
+        (5, 6),
         (6, 26),
         (6, 31),
         (8, 9),
@@ -498,7 +502,7 @@ def test_a_mistake_in_a_prompt_file_names_that_file_and_line(tmp_path: Path) -> 
 
 @pytest.mark.parametrize(
     ("content", "said"),
-    [(b"", "holds no prompt"), (b"# only\n\n", "holds no prompt"), (b"\xff\xfeA\x00", "not UTF-8")],
+    [(b"", "holds no prompt"), (b"# only\n\n", "holds no prompt")],
 )
 def test_a_prompt_file_that_holds_nothing_to_read_is_a_mistake_where_it_is_named(
     tmp_path: Path, content: bytes, said: str
@@ -874,6 +878,12 @@ def test_a_prompt_that_stands_there_twice_is_made_once_with_a_warning() -> None:
     assert [prompt.template for prompt in job.prompts] == ["A fox", "An owl"]
     (warning,) = job.warnings
     assert warning.startswith("job.yaml:4:3: repeats the prompt of line 2")
+
+
+def test_a_prompt_that_an_alias_repeats_is_made_once_too() -> None:
+    job = load("prompts:\n- &fox {prompt: A fox, seed: 7}\n- *fox\n")
+    assert job.prompts == (Prompt("A fox", None, {"seed": 7}),)
+    assert len(job.warnings) == 1
 
 
 def test_the_same_text_with_other_values_is_another_prompt() -> None:

@@ -11,9 +11,11 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from batchgen import notify
-from batchgen.errors import LedgerError
+from batchgen.errors import JobFileError, LedgerError
 from batchgen.events import Reason, Summary
 from batchgen.job import Job, NotifySettings, Occasion, Output, Prompt
+from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile.source import Source
 from batchgen.task import Status
 
 pytestmark = pytest.mark.anyio
@@ -222,3 +224,35 @@ def test_a_variable_that_a_job_names_and_nobody_set_is_said_at_the_start() -> No
         "nobody is notified of the end: NIGHT_CHANNEL is not set (notify: url_env)"
     )
     assert notify.objection(asked, {"NIGHT_CHANNEL": "https://hooks.example/x"}) is None
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        "https://hooks.example/{}",
+        "[https://hooks.example/{}]",
+        "{{url: https://hooks.example/{}, on: [finish]}}",
+        "{{url_env: https://hooks.example/{}}}",
+        "{{on: [https://hooks.example/{}]}}",
+        "{{url_env: {}, on: [never]}}",
+        "{{webhook: {}, url_env: A}}",
+    ],
+)
+def test_an_address_in_a_job_file_is_refused_and_not_repeated(written: str) -> None:
+    text = f"prompts: [A fox]\nnotify: {written.format(SECRET)}\n"
+    with pytest.raises(JobFileError) as caught:
+        parse_job(Source("job.yaml", text), Path("job.yaml"), Overrides())
+    assert "S3CRET" not in str(caught.value)
+    assert "notify" in str(caught.value)
+
+
+def test_a_job_says_whom_to_tell_and_one_that_says_nothing_is_quiet() -> None:
+    def asked(more: str) -> NotifySettings:
+        source = Source("job.yaml", f"prompts: [A fox]\n{more}")
+        return parse_job(source, Path("job.yaml"), Overrides()).notify
+
+    assert asked("") == NotifySettings()
+    assert asked("notify: {}") == NotifySettings(asked=True)
+    assert asked("notify: {url_env: NIGHT_CHANNEL, on: [stop, stop]}") == NotifySettings(
+        "NIGHT_CHANNEL", (Occasion.STOP,), asked=True
+    )

@@ -9,7 +9,7 @@ from batchgen.errors import JobFileError
 from batchgen.expansion import expand
 from batchgen.job import Job
 from batchgen.jobfile.load import Overrides, parse_job
-from batchgen.jobfile.yaml12 import Source
+from batchgen.jobfile.source import Source
 from batchgen.models import Parameter
 from batchgen.session import run_job
 from batchgen.task import Status

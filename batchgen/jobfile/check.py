@@ -4,19 +4,24 @@ Works on the nodes and not on the validated document, so that these mistakes are
 the mistakes of shape.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import partial
 from typing import Final
 
 from batchgen import templates
-from batchgen.errors import Problem
+from batchgen.errors import Place, Problem
 from batchgen.jobfile.explain import address_problem, secret_problem
 from batchgen.jobfile.fields import axis_values
-from batchgen.jobfile.prompts import WrittenPrompt
+from batchgen.jobfile.fitting import in_quotes, misfit
+from batchgen.jobfile.mistakes import Mistakes
+from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
+from batchgen.jobfile.prompts.written import OwnName
 from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
+from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.values import number_range
-from batchgen.jobfile.yaml12 import Node, Source, resolve
-from batchgen.models import Parameter, Scalar, Table, describe
+from batchgen.jobfile.yaml12 import Node
+from batchgen.models import Scalar, describe
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -26,36 +31,22 @@ FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", 
 class Checker:
     """Collects what is wrong between the parts of one document."""
 
-    def __init__(
-        self,
-        source: Source,
-        root: Node,
-        prompts: Sequence[WrittenPrompt],
-        model: str,
-        table: Table | None,
-    ) -> None:
+    def __init__(self, source: Source, root: Node, written: PromptReader, model: str) -> None:
         self.problems: list[Problem] = []
         self._source = source
+        self._sources = {source.name: source, **written.sources}
         self._root = root
-        self._prompts = prompts
+        self._written = written
         self._model = model
-        self._table = table
-        used = {name for prompt in prompts for name in templates.names(prompt.template)}
-        used |= {
+        self._table = written.table
+        used = {
             name
-            for row in self._rows("include")
-            for name in templates.names(
-                str(row.value["prompt"].value if "prompt" in row.value else "")
-            )
+            for prompt in written.prompts
+            if "$" in prompt.template
+            for name in templates.names(prompt.template)
         }
+        used |= variables_of_rows(root)
         self._variables = used if self._table is None else used - self._table.keys()
-        written = _child(root, "prompts")
-        # A prompt that could not be read may use any variable: no blame for those by name.
-        self._all_read = written is None or (
-            bool(prompts)
-            if isinstance(written.value, dict)
-            else len(prompts) == len(self._items("prompts"))
-        )
 
     def check(self) -> list[Problem]:
         """Return every mistake found."""
@@ -71,9 +62,8 @@ class Checker:
                 self._values(row, section, ("prompt",) if section == "include" else ())
         for row in self._rows("include"):
             self._row_prompt(row)
-        for item in self._items("prompts"):
-            if isinstance(item.value, dict) and "prompt" in item.value:
-                self._values(item, "prompts", ("prompt", "id"))
+        for name, own in self._written.names.items():
+            self._own_name(name, own)
         self._variables_have_values()
         self._provider()
         self._notify()
@@ -96,20 +86,37 @@ class Checker:
         if prompt is None:
             return
         if not isinstance(prompt.value, str):
-            hint = "" if isinstance(prompt.value, list | dict | None) else _in_quotes(prompt.value)
+            hint = "" if isinstance(prompt.value, list | dict | None) else in_quotes(prompt.value)
             self._object(prompt, f"expected text, not {describe(prompt.value)}", hint)
         elif not prompt.value.strip():
             self._object(prompt, "this prompt is empty")
 
     def _object(self, node: Node, message: str, hint: str = "", *, secret: bool = False) -> None:
         self.problems.append(
-            self._source.problem(node.place, message, hint=hint, width=node.width, secret=secret)
+            self._source_of(node.place).problem(
+                node.place, message, hint=hint, width=node.width, secret=secret
+            )
         )
 
     def _object_to_key(self, mapping: Node, key: str, message: str, hint: str = "") -> None:
         self.problems.append(
-            self._source.problem(mapping.keys[key], message, hint=hint, width=len(key))
+            self._source_of(mapping.keys[key]).problem(
+                mapping.keys[key], message, hint=hint, width=len(key)
+            )
         )
+
+    def _source_of(self, place: Place) -> Source:
+        return self._sources.get(place.file, self._source)
+
+    def _own_name(self, name: str, own: OwnName) -> None:
+        """Judge a name of prompts' own values; it is shown once, however often it stands there."""
+        before = len(self.problems)
+        self._known(own.first(), name, "prompts")
+        if own.more and len(self.problems) > before:
+            last = self.problems.pop()
+            others = f"{own.more:,} other prompts" if own.more > 1 else "one other prompt"
+            also = f"(the same in {others}, down to line {own.last_line})"
+            self.problems.append(replace(last, hint=f"{last.hint} {also}".lstrip()))
 
     def _values(self, mapping: Node, section: str, reserved: tuple[str, ...] = ()) -> None:
         for name, node in mapping.value.items():
@@ -128,12 +135,15 @@ class Checker:
         if name in self._variables:
             return True
         if surely_names_a_secret(name) or (self._table is not None and names_a_secret(name)):
-            self.problems.append(secret_problem(self._source, mapping.keys[name]))
+            place = mapping.keys[name]
+            self.problems.append(secret_problem(self._source_of(place), place))
             return False
         if self._table is None or name in self._table:
             return True
         hint = did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables])
-        if self._all_read or hint.startswith("did"):
+        if ":" in name:
+            hint = "put a space behind the colon"
+        if self._written.complete or hint.startswith("did"):
             self._object_to_key(
                 mapping,
                 name,
@@ -145,13 +155,10 @@ class Checker:
 
     def _fits(self, name: str, node: Node, value: object) -> None:
         """Check one value; `node` is where to point."""
-        parameter: Parameter | None = (self._table or {}).get(name)
-        if isinstance(value, list | dict) or value is None:
-            return  # the schema says so already
         if isinstance(value, float) and value.is_integer():
             value = int(value)  # as the schema reads it
-        if parameter is not None and (objection := parameter.objection(value)):
-            self._object(node, objection, _fitting(parameter, value))
+        if (wrong := misfit(self._table, name, value)) is not None:
+            self._object(node, *wrong)
 
     def _axes(self, axes: Node, section: str) -> None:
         for name, node in axes.value.items():
@@ -218,25 +225,40 @@ class Checker:
             always.add("seed")
         shared = {*always, *self._mapping("matrix").value, *self._mapping("zip").value}
         rows = [row for row in self._rows("include") if "prompt" not in row.value]
-        for prompt in self._prompts:
+        missing = Mistakes()
+        short: set[tuple[int, str]] = set()
+        for prompt in self._written.prompts:
+            if "$" not in prompt.template:
+                continue
             wanted = set(templates.names(prompt.template))
             for name in sorted(wanted - shared - prompt.own.keys()):
-                self.problems.append(
-                    self._source.problem(
-                        prompt.place,
-                        f"${{{name}}} in this prompt has no value",
-                        hint=_value_hint(name, shared),
-                    )
+                missing.add(
+                    f"${{{name}}}",
+                    prompt.place.line,
+                    partial(self._no_value, prompt, name, {*shared, *prompt.own}),
                 )
             fixed = {*always, *prompt.own}
-            for row in rows:
-                for name in sorted(wanted & shared - fixed - row.value.keys()):
-                    self._object(row, f"this row gives no value for ${{{name}}}")
+            for number, row in enumerate(rows):
+                short |= {(number, name) for name in wanted & shared - fixed - row.value.keys()}
+        self.problems += missing.problems()
+        for number, name in sorted(short):
+            self._object(rows[number], f"this row gives no value for ${{{name}}}")
         for row in self._rows("include"):
             if "prompt" in row.value:
                 for name in templates.names(str(row.value["prompt"].value)):
                     if name not in {*row.value, *always}:
                         self._object(row, f"${{{name}}} in this row's prompt has no value")
+
+    def _no_value(self, prompt: WrittenPrompt, name: str, known: set[str]) -> Problem:
+        source, mark = self._source_of(prompt.place), f"${{{name}}}"
+        found = source.line(prompt.place.line).find(mark, max(0, prompt.place.column - 1))
+        place = prompt.place if found < 0 else replace(prompt.place, column=found + 1)
+        return source.problem(
+            place,
+            f"{mark} in this prompt has no value",
+            hint=_value_hint(name, known),
+            width=len(mark) if found >= 0 else 1,
+        )
 
     def _provider(self) -> None:
         provider = self._mapping("provider")
@@ -276,29 +298,15 @@ class Checker:
                     self._object(folder, f"${{{wanted}}} is not known in output.dir", "use ${job}")
 
 
-def _fitting(parameter: Parameter, value: object) -> str:
-    """Say how to write a value that the parameter would take."""
-    if isinstance(value, int | float):
-        return _in_quotes(value) if parameter.type == "string" else ""
-    if parameter.choices:
-        return did_you_mean(str(value), map(str, parameter.choices))
-    if isinstance(value, str) and parameter.type != "string":
-        if isinstance(resolve(value.strip()), int | float):
-            return f"write it without quotes: {parameter.name}: {value.strip()}"
-        if _is_range(value):
-            return f"a range goes under matrix, without brackets: {parameter.name}: {value.strip()}"
-    return ""
-
-
-def _in_quotes(value: Scalar) -> str:
-    return f'write it in quotes: "{templates.text(value)}"'
-
-
-def _is_range(text: str) -> bool:
-    try:
-        return number_range(text) is not None
-    except ValueError:
-        return True
+def variables_of_rows(root: Node) -> set[str]:
+    """Return the names that prompts of `include` rows ask for."""
+    rows = _child(root, "include")
+    prompts = [
+        row.value["prompt"].value
+        for row in (rows.value if rows is not None and isinstance(rows.value, list) else [])
+        if isinstance(row.value, dict) and "prompt" in row.value
+    ]
+    return {name for prompt in prompts for name in templates.names(str(prompt))}
 
 
 def _child(node: Node, key: str) -> Node | None:

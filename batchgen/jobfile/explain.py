@@ -6,12 +6,19 @@ from typing import Any, Final
 import pydantic
 from pydantic_core import ErrorDetails
 
-from batchgen import templates
 from batchgen.errors import Place, Problem
-from batchgen.jobfile.schema import PARAMETER_SECTIONS, JobDocument, ParameterPart, PromptFile
+from batchgen.jobfile.fitting import in_quotes
+from batchgen.jobfile.schema import (
+    PARAMETER_SECTIONS,
+    PROMPT_FILES,
+    JobDocument,
+    ParameterPart,
+    PromptFile,
+)
 from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
-from batchgen.jobfile.suggest import ALIASES, did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source, resolve
+from batchgen.jobfile.source import Source
+from batchgen.jobfile.suggest import ALIASES, CURLY_QUOTES, STRAIGHT_QUOTES, did_you_mean
+from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import TABLES, describe
 
 _MESSAGES: Final[Mapping[str, str]] = {
@@ -42,6 +49,8 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
     if hiding and parent is not None:
         return _hidden(source, loc, parent.keys.get(path[-1], node.place), hiding)
     kind = detail["type"]
+    # An address to notify is a secret like a key, and may stand on a line with any part of it.
+    secret = "api_key_env" in loc or loc[:1] == ["notify"]
     if loc[:1] == ["notify"] and "://" in str(detail["input"]):
         return address_problem(source, node.place if parent is None else parent.keys[path[-1]])
     if kind == "extra_forbidden" and parent is not None and path:
@@ -51,6 +60,7 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
             f'"{key}" is not known' + (f" in {owner}" if owner else ""),
             hint=_unknown_hint(key, loc[:-1]),
             width=len(key),
+            secret=secret,
         )
     if kind == "missing":
         return source.problem(
@@ -58,10 +68,9 @@ def explain(source: Source, root: Node, detail: ErrorDetails) -> Problem:
         )
     name = ".".join(path)
     message = _message(detail)
-    shown = f"{name}: {message}" if name else message
-    # An address to notify is a secret like a key, and stands on one line with the rest of it.
-    secret = "api_key_env" in loc or loc[0] == "notify"
-    hint = _hint(source, node, loc, detail)
+    shown = f"{name}: {message}" if name and kind != "prompt_shape" else message
+    curly = isinstance(node.value, str) and node.value.startswith(CURLY_QUOTES)
+    hint = STRAIGHT_QUOTES if curly else _hint(source, node, loc, detail)
     return source.problem(node.place, shown, hint=hint, width=node.width, secret=secret)
 
 
@@ -120,16 +129,16 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
     """Say how to mend it, where the message alone does not."""
     kind, value = detail["type"], detail["input"]
     match kind, value:
+        case "literal_error", int() | float() if tuple(loc) == ("version",):
+            return "this batchgen reads version 1 of job files"
+        case "value_error", _:
+            return _value_hint(source, node, loc, value)
+        case (("prompt_shape" | "prompts_shape"), _):
+            return _prompts_hint(source, node, kind, value)
         case "literal_error", str():
             return _choice_hint(value, str(detail.get("ctx", {}).get("expected", "")))
-        case (("string_type" | "prompt_shape"), bool() | int() | float()):
-            return f'write it in quotes: "{templates.text(value)}"'
-        case "prompt_shape", list():
-            return "put the prompt in quotes: YAML reads [ ] as a list"
-        case "prompt_shape", None if "#" in source.line(node.place.line):
-            return "YAML took # for the start of a comment: put the prompt in quotes"
-        case "prompts_shape", str() if value.lower().endswith(".txt"):
-            return f"write prompts: {{file: {value}}}"
+        case "string_type", bool() | int() | float():
+            return in_quotes(value)
         case (("int_type" | "float_type"), str()) if _is_number(value):
             return f"write it without quotes: {value}"
         case (("dict_type" | "model_type"), None):
@@ -140,6 +149,36 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return "put brackets around it, or `- ` before it: it is a list of mappings"
         case "string_pattern_mismatch", _:
             return "the folder of the results is set under output: dir:"
+        case _:
+            return ""
+
+
+def _value_hint(source: Source, node: Node, loc: Sequence[int | str], value: object) -> str:
+    match value:
+        case None:
+            return "give it a value, or take the key away"
+        case list() if loc[0] in ("defaults", "prompts"):
+            return "several values go under matrix"
+        case str() if not value.isprintable() and "\\" in source.line(node.last):
+            return "in double quotes a \\ starts an escape: use single quotes"
+        case _:
+            return ""
+
+
+def _prompts_hint(source: Source, node: Node, kind: str, value: object) -> str:
+    match kind, value:
+        case "prompt_shape", bool() | int() | float():
+            return in_quotes(value)
+        case "prompt_shape", list():
+            return "put the prompt in quotes: YAML reads [ ] as a list"
+        case "prompt_shape", None if "#" in source.line(node.place.line):
+            return "YAML took # for the start of a comment: put the prompt in quotes"
+        case "prompts_shape", None:
+            return "put a prompt below it: `- A fox trots through snow`"
+        case "prompts_shape", str() if value.startswith("-"):
+            return "put a space behind each dash"
+        case "prompts_shape", str() if value.lower().endswith(PROMPT_FILES):
+            return f"write prompts: {{file: {value}}}"
         case _:
             return ""
 

@@ -123,6 +123,12 @@ def _none_word(value: object) -> object:
     return None if value == "none" else value
 
 
+def _version(value: object) -> object:
+    if value is True:  # which is 1 to Python
+        raise ValueError("expected 1, not true")
+    return value
+
+
 def _text_prompt(value: object) -> object:
     if isinstance(value, str) and not value.strip():
         raise ValueError("this prompt is empty")
@@ -250,5 +256,6 @@ Salt = Annotated[
     BeforeValidator(lambda value: str(value) if type(value) is int else value),
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
+Version = Annotated[Literal[1], BeforeValidator(_version)]
 JobName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,99}$", max_length=100)]
 Kind = Literal["sandbox", "aimlapi"]

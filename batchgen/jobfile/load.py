@@ -6,7 +6,7 @@ Reads the job file and the prompt file it names; touches nothing else.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Final, get_args
+from typing import Any, Final, get_args
 
 import pydantic
 
@@ -28,15 +28,22 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.jobfile.check import Checker
+from batchgen.jobfile.check import Checker, variables_of_rows
 from batchgen.jobfile.explain import explain
+from batchgen.jobfile.mistakes import SHOWN
 from batchgen.jobfile.own_parameters import own_parameters
-from batchgen.jobfile.prompts import WrittenPrompt, read_prompt_file
+from batchgen.jobfile.prompts import (
+    PromptReader,
+    WrittenPrompt,
+    read_list,
+    read_prompt_file,
+)
 from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
+from batchgen.jobfile.source import Source, decode, read_bounded
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source, decode, read, resolve
+from batchgen.jobfile.yaml12 import Node, read, resolve
 from batchgen.lint import warnings_of
-from batchgen.models import Parameter, Scalar, describe, parameters_of
+from batchgen.models import Parameter, describe, parameters_of
 from batchgen.urls import base_url_objection
 
 COMMAND_LINE: Final = "--set"
@@ -71,7 +78,7 @@ def load_job(path: str | Path, overrides: Overrides | None = None) -> Job:
     path = Path(path)
     overrides = overrides or Overrides()
     try:
-        raw = path.read_bytes()
+        raw = read_bounded(path)
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from None
     return parse_job(decode(str(path), raw), path, overrides)
@@ -89,15 +96,14 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     if not isinstance(root.value, dict):
         raise JobFileError([_not_a_job(source, root)])
     _lay_over(root, overrides)
-    problems = _prompt_traps(source, root)
-    written = _written_prompts(source, root, path, problems)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
-    declared, flaws = own_parameters(source, root, model)
-    problems += flaws
-    problems += Checker(source, root, written, model, parameters_of(model, declared)).check()
+    declared, problems = own_parameters(source, root, model)
+    written = PromptReader(parameters_of(model, declared))
+    problems += _read_prompts(source, root, path, written)
+    problems += Checker(source, root, written, model).check()
     document: JobDocument | None = None
     try:
-        document = JobDocument.model_validate(root.bare())
+        document = JobDocument.model_validate(_without_listed_prompts(root))
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         mistyped = {detail["loc"][:-1] for detail in details if detail["type"] == "extra_forbidden"}
@@ -108,12 +114,12 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
             if detail["type"] != "missing" or detail["loc"][:-1] not in mistyped
         ]
     alone = any("prompt" in row.value for row in _rows(root, "include"))
-    if not written and not alone and not problems:
+    if not written.prompts and not alone and not problems and not written.mistakes:
         problems.append(_no_prompts(source, root))
-    problems = _most_telling(problems)
+    problems = [*_most_telling(problems), *written.mistakes.problems()]
     if problems or document is None:
         raise JobFileError(problems)
-    return _job(document, source, path, written, declared, overrides)
+    return _job(document, source, path, written.prompts, declared, overrides)
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
@@ -160,91 +166,41 @@ def _typed(text: str) -> object:
     return value
 
 
-def _prompt_traps(source: Source, root: Node) -> list[Problem]:
-    """Point out prompts that YAML read as something else than the text that was meant."""
-    problems = []
-    prompts = root.value.get("prompts")
-    for item in prompts.value if prompts is not None and isinstance(prompts.value, list) else []:
-        match item.value:
-            case dict() as mapping if "prompt" not in mapping and item.keys:
-                first = next(iter(item.keys))
-                typo = [key for key in item.keys if did_you_mean(key, ["prompt"])[:3] == "did"]
-                quote = "put the prompt in quotes; " if not typo else 'did you mean "prompt"? '
-                problems.append(
-                    source.problem(
-                        item.place,
-                        "this prompt became a mapping"
-                        + (f': YAML took "{first}" for a key' if len(first) < 60 else ""),
-                        hint=quote + "a prompt with values of its own is {prompt: ..., seed: 7}",
-                    )
-                )
-            case str():
-                problems += _cut(source, item)
-            case {"prompt": Node(value=str()) as text}:
-                problems += _cut(source, text)
-    return problems
-
-
-def _cut(source: Source, item: Node) -> list[Problem]:
-    if not item.plain or not _cut_at(source.line(item.last), item.end):
-        return []
-    return [
-        source.problem(
-            replace(item.place, line=item.last, column=item.end),
-            'this prompt was cut: YAML took " #" for the start of a comment',
-            hint="put the prompt in quotes",
-        )
-    ]
-
-
-def _cut_at(line: str, end: int) -> bool:
-    rest = line[end - 1 :]
-    # "# note" with its space is a comment somebody meant; "#5" or "#fox" hardly is.
-    return rest.startswith(" #") and not rest.startswith(" # ") and rest.strip() != "#"
-
-
-def _written_prompts(
-    source: Source, root: Node, path: Path, problems: list[Problem]
-) -> list[WrittenPrompt]:
+def _read_prompts(source: Source, root: Node, path: Path, into: PromptReader) -> list[Problem]:
+    """Take the prompts of the job file or of the file it names; return what keeps them from it."""
     node = root.value.get("prompts")
     if node is None:
         return []
-    if isinstance(node.value, dict):
-        named = node.value.get("file")
-        if named is None or not isinstance(named.value, str) or not named.value:
-            return []
-        file = path.parent / _at_home(named.value)
-        try:
-            return read_prompt_file(file, str(file))
-        except JobFileError as error:
-            problems += [
-                source.problem(
-                    named.place,
-                    f"{problem.place}: {problem.message}",
-                    hint=problem.hint,
-                    width=named.width,
-                )
-                for problem in error.problems
-            ]
-            return []
-    items = node.value if isinstance(node.value, list) else []
-    return [prompt for item in items if (prompt := _written_prompt(item)) is not None]
+    if isinstance(node.value, list):
+        read_list(source, node.value, into)
+        return []
+    named = node.value.get("file") if isinstance(node.value, dict) else None
+    if named is None or not isinstance(named.value, str) or not named.value:
+        into.complete = not isinstance(node.value, dict)
+        return []
+    file = path.parent / _at_home(named.value)
+    try:
+        read_prompt_file(file, str(file), into, variables_of_rows(root))
+    except JobFileError as error:
+        into.complete = False
+        return [_where_it_is_named(source, named, problem) for problem in error.problems]
+    return []
 
 
-def _written_prompt(item: Node) -> WrittenPrompt | None:
-    if isinstance(item.value, str):
-        return WrittenPrompt(item.value, item.place) if item.value.strip() else None
-    entry: dict[str, Node] = item.value if isinstance(item.value, dict) else {}
-    text = entry.get("prompt")
-    if text is None or not isinstance(text.value, str):
-        return None
-    own: dict[str, Scalar] = {
-        name: node.value
-        for name, node in entry.items()
-        if name not in ("prompt", "id") and isinstance(node.value, str | int | float)
+def _where_it_is_named(source: Source, named: Node, problem: Problem) -> Problem:
+    """Place what is wrong with a prompt file as a whole where the job file names it."""
+    if problem.place.line:
+        return problem
+    said = f"{problem.place}: {problem.message}"
+    return source.problem(named.place, said, hint=problem.hint, width=named.width)
+
+
+def _without_listed_prompts(root: Node) -> dict[str, Any]:
+    """Return the document without the prompts of a list, which have been checked one by one."""
+    return {
+        key: [] if key == "prompts" and isinstance(node.value, list) else node.bare()
+        for key, node in root.value.items()
     }
-    name = entry["id"].value if "id" in entry else None
-    return WrittenPrompt(text.value, text.place, id=str(name) if name else None, own=own)
 
 
 def _rows(root: Node, section: str) -> Iterable[Node]:
@@ -372,18 +328,19 @@ def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], lis
     seen: dict[tuple[str, tuple[tuple[str, object], ...]], Place] = {}
     prompts: list[Prompt] = []
     warnings: list[str] = []
+    more = 0
     for prompt in written:
         key = (prompt.template, tuple(sorted(prompt.own.items())))
-        if key in seen:
+        if key not in seen:
+            seen[key] = prompt.place
+            prompts.append(Prompt(prompt.template, prompt.id, prompt.own))
+        elif len(warnings) < SHOWN:
             warnings.append(
                 f"{prompt.place}: repeats the prompt of line {seen[key].line}; it is made once "
                 "(repeat: 2 makes copies)"
             )
-            continue
-        seen[key] = prompt.place
-        own = {
-            name: int(value) if isinstance(value, float) and value.is_integer() else value
-            for name, value in prompt.own.items()
-        }
-        prompts.append(Prompt(prompt.template, prompt.id, own))
+        else:
+            more += 1
+    if more:
+        warnings.append(f"{more:,} more prompts repeat one that stands above them")
     return tuple(prompts), warnings

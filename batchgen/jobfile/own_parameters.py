@@ -10,7 +10,8 @@ import pydantic
 
 from batchgen.errors import Place, Problem
 from batchgen.jobfile.schema import OneParameter, ParameterPart
-from batchgen.jobfile.yaml12 import Node, Source
+from batchgen.jobfile.source import Source
+from batchgen.jobfile.yaml12 import Node
 from batchgen.models import Parameter, parameters_of
 
 _ENTRY: pydantic.TypeAdapter[ParameterPart] = pydantic.TypeAdapter(OneParameter)

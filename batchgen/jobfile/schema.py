@@ -28,6 +28,7 @@ from batchgen.jobfile.fields import (
     Seconds,
     SumOrNone,
     TimeOfDay,
+    Version,
     told,
 )
 from batchgen.models import WAN_1_3B, TypeName
@@ -57,6 +58,10 @@ class PromptEntry(BaseModel):
         Annotated[str, Field(min_length=1, max_length=100)] | None,
         told("A name for it in the manifest."),
     ] = None
+
+
+PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
+"""How the name of a prompt file ends."""
 
 
 class PromptFile(Part):
@@ -278,7 +283,7 @@ OneParameter = Annotated[
 class JobDocument(Part):
     """A batch of videos for `batchgen run`."""
 
-    version: Annotated[Literal[1], told("The version of this format.")] = 1
+    version: Annotated[Version, told("The version of this format.")] = 1
     name: Annotated[JobName | None, told("The job's name; the file's stem when left out.")] = None
     prompts: Annotated[
         Prompts, told("A list of texts and of prompts with values of their own, or {file: ...}.")

@@ -8,6 +8,7 @@ from typing import Final
 ALIASES: Final = MappingProxyType(
     {
         "aspect": "aspect_ratio",
+        "caption": "prompt",
         "cfg": "guidance_scale",
         "cfg_scale": "guidance_scale",
         "concurrent": "concurrency",
@@ -25,6 +26,7 @@ ALIASES: Final = MappingProxyType(
         "scheduler": "sampler",
         "seeds": "seed",
         "steps": "inference_steps",
+        "text": "prompt",
         "grid": "matrix",
         "params": "defaults",
         "parameters": "defaults",
@@ -32,6 +34,11 @@ ALIASES: Final = MappingProxyType(
     }
 )
 """Name somebody may write -> the name we use."""
+
+
+CURLY_QUOTES: Final = ("\u201c", "\u201d", "\u2018", "\u2019")
+"""Quotes as word processors set them."""
+STRAIGHT_QUOTES: Final = "YAML knows straight quotes only: \" or '"
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
@@ -42,3 +49,8 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if close:
         return f'did you mean "{close[0]}"?'
     return f"known here: {', '.join(names)}" if names else ""
+
+
+def meant_as(wanted: str, names: Iterable[str]) -> str | None:
+    """Return the first of the names that somebody probably wrote for `wanted`."""
+    return next((name for name in names if did_you_mean(name, [wanted]).startswith("did")), None)

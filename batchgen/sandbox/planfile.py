@@ -8,8 +8,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from batchgen.errors import JobFileError, Problem, UsageError
+from batchgen.jobfile.source import Source, decode
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.yaml12 import Node, Source, decode, read
+from batchgen.jobfile.yaml12 import Node, read
 from batchgen.sandbox.faults import Fault, FaultPlan, Rule
 
 _RULES: Final[dict[str, type[Fault]]] = {

@@ -1,0 +1,53 @@
+"""Prompts that YAML read as something else than the text that was meant."""
+
+from dataclasses import replace
+
+from batchgen.errors import Problem
+from batchgen.jobfile.source import Source
+from batchgen.jobfile.suggest import CURLY_QUOTES, STRAIGHT_QUOTES, meant_as
+from batchgen.jobfile.yaml12 import Node
+
+
+def became_a_mapping(source: Source, item: Node) -> Problem | None:
+    """Point out a prompt with a colon that YAML took for a key and its value."""
+    if not isinstance(item.value, dict) or "prompt" in item.value or not item.keys:
+        return None
+    first = next(iter(item.keys))
+    typo = meant_as("prompt", item.keys)
+    mend = "a prompt with values of its own is {prompt: ..., seed: 7}"
+    if first.startswith(CURLY_QUOTES):
+        mend = STRAIGHT_QUOTES
+    elif typo is None:
+        mend = f"put the prompt in quotes; {mend}"
+    else:
+        mend = f'did you mean "prompt"? {mend}'
+    return source.problem(
+        item.place,
+        "this prompt became a mapping"
+        + (f': YAML took "{first}" for a key' if len(first) < 60 else ""),
+        hint=mend,
+    )
+
+
+def cut_short(source: Source, item: Node) -> Problem | None:
+    """Point out a prompt whose end YAML took for a comment."""
+    match item.value:
+        case str():
+            text = item
+        case {"prompt": Node(value=str()) as text}:
+            pass
+        case _:
+            return None
+    if not text.plain or not _cut_at(source.line(text.last), text.end):
+        return None
+    return source.problem(
+        replace(text.place, line=text.last, column=text.end),
+        'this prompt was cut: YAML took " #" for the start of a comment',
+        hint="put the prompt in quotes",
+    )
+
+
+def _cut_at(line: str, end: int) -> bool:
+    rest = line[end - 1 :]
+    # "# note" with its space is a comment somebody meant; "#5" or "#fox" hardly is.
+    return rest.startswith(" #") and not rest.startswith(" # ") and rest.strip() != "#"
