@@ -9,11 +9,9 @@ from dataclasses import replace
 import pydantic
 
 from batchgen.errors import Place, Problem
-from batchgen.jobfile.schema import OneParameter, ParameterPart
+from batchgen.jobfile.schema import ParameterPart, type_only
 from batchgen.jobfile.yaml12 import Node, Source
 from batchgen.models import Parameter, parameters_of
-
-_ENTRY: pydantic.TypeAdapter[ParameterPart] = pydantic.TypeAdapter(OneParameter)
 
 
 def own_parameters(
@@ -49,7 +47,7 @@ def _entries(root: Node) -> Iterator[tuple[str, Place, Node]]:
 
 def _laid_over(known: Parameter, entry: Node) -> Parameter:
     try:
-        part = _ENTRY.validate_python(entry.bare())
+        part = ParameterPart.model_validate(type_only(entry.bare()))
     except pydantic.ValidationError:
         return Parameter(known.name, "any")
     written = part.model_dump(exclude_none=True)
