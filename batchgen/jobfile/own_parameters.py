@@ -9,12 +9,10 @@ from dataclasses import replace
 import pydantic
 
 from batchgen.errors import Place, Problem
-from batchgen.jobfile.schema import OneParameter, ParameterPart
+from batchgen.jobfile.schema import ParameterPart, type_only
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.yaml12 import Node
 from batchgen.models import Parameter, parameters_of
-
-_ENTRY: pydantic.TypeAdapter[ParameterPart] = pydantic.TypeAdapter(OneParameter)
 
 
 def own_parameters(
@@ -50,7 +48,7 @@ def _entries(root: Node) -> Iterator[tuple[str, Place, Node]]:
 
 def _laid_over(known: Parameter, entry: Node) -> Parameter:
     try:
-        part = _ENTRY.validate_python(entry.bare())
+        part = ParameterPart.model_validate(type_only(entry.bare()))
     except pydantic.ValidationError:
         return Parameter(known.name, "any")
     written = part.model_dump(exclude_none=True)

@@ -262,7 +262,8 @@ def _kind_only(value: Any) -> Any:
     return {"kind": value} if isinstance(value, str) else value
 
 
-def _type_only(value: Any) -> Any:
+def type_only(value: Any) -> Any:
+    """Read the short form of a parameter: `shift: number`."""
     return {"type": value} if isinstance(value, str) else value
 
 
@@ -276,7 +277,7 @@ def _no_address(value: object) -> object:
 Axes = Annotated[dict[str, AxisValues], Field(default_factory=dict)]
 Row = dict[str, ScalarValue]
 OneParameter = Annotated[
-    ParameterPart, BeforeValidator(_type_only, json_schema_input_type=TypeName | ParameterPart)
+    ParameterPart, BeforeValidator(type_only, json_schema_input_type=TypeName | ParameterPart)
 ]
 
 
