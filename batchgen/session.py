@@ -30,9 +30,8 @@ from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
 from batchgen.providers import Provider, open_provider
-from batchgen.report.gallery import write_gallery
 from batchgen.report.log import RunLog
-from batchgen.report.manifest import manifest_rows, write_manifest
+from batchgen.report.reports import write_reports
 from batchgen.report.status import RUNNING, RunStatus, write_status
 from batchgen.run import Run
 from batchgen.savedjob import save_job
@@ -171,22 +170,6 @@ class Session:
             self._said = said
         else:
             self._said = ""
-
-
-def write_reports(job: Job, ledger: Ledger) -> None:
-    """Replace the manifest and the page. Blocks.
-
-    Raises:
-        OSError: They cannot be written; the old ones stay.
-    """
-    write_manifest(job, ledger)
-    write_gallery(
-        ledger.directory.path / "index.html",
-        manifest_rows(job, ledger),
-        title=job.name,
-        axes=[axis.name for axis in (*job.matrix, *job.zip)],
-        subtitle=f"at {job.provider.kind}",
-    )
 
 
 @asynccontextmanager

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 import anyio
-import rich_click as click
 
+from batchgen.cli.look import click
 from batchgen.display import Kind, choose
 from batchgen.errors import ExitCode, ProviderRefused, first_error
 from batchgen.events import Notice, Observer, Reason, Summary

@@ -1,9 +1,8 @@
 """`batchgen init`."""
 
-from importlib import resources
 from pathlib import Path
 
-import rich_click as click
+from batchgen.cli.look import click
 
 
 @click.command
@@ -13,6 +12,8 @@ import rich_click as click
 @click.option("--overnight", "kind", flag_value="overnight", help="Many prompts from a file.")
 def init(file: Path, *, kind: str) -> None:
     """Write a commented starter job to FILE (job.yaml where left out). Replaces nothing."""
+    from importlib import resources
+
     from batchgen.errors import UsageError
     from batchgen.terminal import visible
 
