@@ -85,6 +85,7 @@ class Session:
         self._done_before = self._counted.counts.get(Status.SUCCEEDED, 0)
         self._watchers = watchers
         self._said = ""
+        self._reported: int | None = None
         watchers.add(self._remember)
 
     def _remember(self, event: Event) -> None:
@@ -155,7 +156,10 @@ class Session:
         write_status(self._ledger.directory, status)
 
     def _write_reports(self) -> None:
-        write_reports(self.job, self._ledger)
+        changes = self._ledger.changes()
+        if changes != self._reported:
+            write_reports(self.job, self._ledger)
+            self._reported = changes
 
     async def _written(self, write: Callable[..., None], *arguments: str) -> None:
         """Write a report; a full disk must not end a run whose ledger still holds."""

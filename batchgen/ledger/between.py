@@ -1,11 +1,13 @@
 """What commands do to a ledger before and after a run, each in one transaction."""
 
+import os
 import sqlite3
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Final
 
 from batchgen.ledger.moves import move, settle_submit
-from batchgen.ledger.tables import SELECT, Record
+from batchgen.ledger.tables import SELECT, Record, file_name
 from batchgen.task import Cause, Status
 
 SETTLED_BY_HAND: Final = frozenset({Status.UNRESOLVED, Status.CANCELLED})
@@ -30,6 +32,19 @@ def recover(db: sqlite3.Connection, rescued: Sequence[tuple[str, str]]) -> int:
         " error_message = 'the run ended while the submit was under way', cause = 'submit'"
         " WHERE status = 'submitting'"
     ).rowcount
+
+
+def refetch_missing(db: sqlite3.Connection, folder: Path) -> int:
+    """Put tasks whose file is no longer below `folder` back in flight; count them."""
+    sql = "SELECT task_id, stem FROM tasks WHERE status = 'succeeded' AND gone = 0"
+    missing = [
+        (task_id,)
+        for task_id, stem in db.execute(sql)
+        # Not by Path: a night has 100,000 of them.
+        if not os.path.exists(f"{folder}/{file_name(stem)}")  # noqa: PTH110
+    ]
+    db.executemany("UPDATE tasks SET status = 'in_flight' WHERE task_id = ?", missing)
+    return len(missing)
 
 
 def resume_paid(db: sqlite3.Connection, codes: Sequence[str]) -> int:

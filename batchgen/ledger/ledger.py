@@ -153,15 +153,8 @@ class Ledger:
 
         Their videos are paid for: what they cost and when they were made stays.
         """
-        missing = [
-            (record.task_id,)
-            for record in self.records()
-            if record.status == Status.SUCCEEDED
-            and not record.gone
-            and not (self.directory.path / record.file_name).exists()
-        ]
-        sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ?"
-        return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
+        folder = self.directory.path
+        return self._writer.ask(lambda db: between.refetch_missing(db, folder))
 
     def retry(self, codes: Sequence[str] = ()) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
@@ -260,6 +253,10 @@ class Ledger:
         )
         total, count = self._writer.ask(lambda db: db.execute(sql).fetchone())
         return float(total), int(count)
+
+    def changes(self) -> int:
+        """Return a number that grows with every row that is changed while the ledger is open."""
+        return self._writer.ask(lambda db: db.total_changes)
 
     def cost(self) -> tuple[float | None, bool]:
         """Return the sum of known costs in US dollars (None where none is known), and whether part
