@@ -20,7 +20,6 @@ from typing import Final, cast
 import uvloop
 
 from benchmarks.account import Account, Terms
-from benchmarks.clips import clip
 from benchmarks.dialects import Request, Server
 from benchmarks.processes import REPO, python
 
@@ -110,6 +109,9 @@ class Connection(asyncio.Protocol):
 
 async def serve(terms: Terms) -> None:
     """Serve on a free port of this machine until standard input ends."""
+    # Not above: who starts servers stays small, since a child's peak memory begins at its parent's.
+    from benchmarks.clips import clip  # noqa: PLC0415
+
     loop = asyncio.get_running_loop()
     listening = socket.create_server(("127.0.0.1", 0), backlog=1024)
     url = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -1,0 +1,34 @@
+"""As in the API's own example: submit, sleep ten seconds, ask, for at most 1,000 seconds.
+
+`python -m benchmarks.scripts.vendor_loop URL PROMPTS_FILE FOLDER AT_ONCE`.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+
+import aiohttp
+
+from benchmarks.scripts.batch import run_batch
+
+PATH = "/v2/generate/video/alibaba/generation"
+HEADERS = {"Authorization": "Bearer a key"}
+
+
+async def make(url: str, prompt: str, file: Path) -> None:
+    async with aiohttp.ClientSession(url, headers=HEADERS, raise_for_status=True) as session:
+        async with session.post(PATH, json={"model": "a model", "prompt": prompt}) as answer:
+            generation = (await answer.json())["id"]
+        began = time.monotonic()
+        while time.monotonic() - began < 1_000:
+            await asyncio.sleep(10)
+            async with session.get(PATH, params={"generation_id": generation}) as answer:
+                content = await answer.json()
+            if content["status"] not in ("queued", "generating"):
+                break
+        async with session.get(content["video"]["url"]) as answer:
+            file.write_bytes(await answer.read())
+
+
+if __name__ == "__main__":
+    run_batch(make)
