@@ -94,11 +94,15 @@ def tables(quick: bool) -> Sequence[Table]:  # noqa: FBT001  # the signature of 
             ],
             rows,
             [
-                "The server, the jobs and their number are the same for all; retries, waits and "
-                "polls are each one's own defaults. A lost answer is a submit that is taken and "
-                "whose connection is then reset; over the cap, 429 is answered.",
-                "The bound is the service time of all jobs over the places. Under lost answers "
-                "batchgen looks a submit up in the provider's log 10 s after it.",
+                (
+                    "The server, the jobs and their number are the same for all; retries, waits "
+                    "and polls are each one's own defaults. A lost answer is a submit that is "
+                    "taken and whose connection is then reset; over the cap, 429 is answered."
+                ),
+                (
+                    "The bound is the service time of all jobs over the places. Under lost answers "
+                    "batchgen looks a submit up in the provider's log 10 s after it."
+                ),
                 *missing,
             ],
         )
@@ -128,7 +132,9 @@ def _outcome(script: str, terms: Terms, wanted: Wanted) -> Outcome:
             out = folder / "videos"
             module = f"benchmarks.scripts.{script}"
             prompts = wanted.prompts(folder)
-            usage = measure(python("-m", module, server.url, prompts, out, str(wanted.at_once)))
+            usage = measure(
+                python("-W", "ignore", "-m", module, server.url, prompts, out, str(wanted.at_once))
+            )
         else:
             out = folder / "run" / "videos"
             usage = batchgen(folder, server.url, wanted)

@@ -55,8 +55,8 @@ def _table(tasks: int, times: int) -> Table:
         rows,
         [
             (
-                f"A task is 1 POST, 3 polls and a file of {FREE.clip_bytes // 1000} kB, {AT_ONCE} at "
-                f"once, from a server in a process of its own; {times} rounds, medians of pairs."
+                f"A task is 1 POST, 3 polls and a file of {FREE.clip_bytes // 1000} kB, {AT_ONCE} "
+                f"at once, from a server in a process of its own; {times} rounds, medians of pairs."
             ),
             (
                 "The bare loop keeps nothing, checks nothing and forces nothing to disk. batchgen "

@@ -3,27 +3,38 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
+from typing import TypeVar
 
-Make = Callable[[str, str, Path], Awaitable[None]]
-"""Makes a video: the server's address, the prompt, the file to write."""
+Client = TypeVar("Client")
 
 
-def run_batch(make: Make) -> None:
-    """Make what the command line asks for: URL PROMPTS_FILE FOLDER AT_ONCE."""
+def run_batch(
+    connect: Callable[[str], AbstractAsyncContextManager[Client]],
+    make: Callable[[Client, str, Path], Awaitable[None]],
+) -> None:
+    """Make what the command line asks for: URL PROMPTS_FILE FOLDER AT_ONCE.
+
+    Args:
+        connect: Opens a client for a server's address.
+        make: Makes a video with it, of a prompt, into a file.
+    """
     url, prompts, folder, at_once = sys.argv[1:]
     Path(folder).mkdir()
-    asyncio.run(_gather(make, url, Path(prompts).read_text(), Path(folder), int(at_once)))
+    wanted = Path(prompts).read_text().splitlines()
 
+    async def batch() -> None:
+        semaphore = asyncio.Semaphore(int(at_once))
 
-async def _gather(make: Make, url: str, prompts: str, folder: Path, at_once: int) -> None:
-    semaphore = asyncio.Semaphore(at_once)
+        async def job(client: Client, number: int, prompt: str) -> None:
+            async with semaphore:
+                await make(client, prompt, Path(folder) / f"{number}.mp4")
 
-    async def job(number: int, prompt: str) -> None:
-        async with semaphore:
-            await make(url, prompt, folder / f"{number}.mp4")
+        async with connect(url) as client:
+            jobs = (job(client, number, prompt) for number, prompt in enumerate(wanted))
+            for ended in await asyncio.gather(*jobs, return_exceptions=True):
+                if ended is not None:
+                    print(f"{type(ended).__name__}: {ended}"[:200])
 
-    jobs = (job(number, prompt) for number, prompt in enumerate(prompts.splitlines()))
-    for ended in await asyncio.gather(*jobs, return_exceptions=True):
-        if ended is not None:
-            print(f"{type(ended).__name__}: {ended}"[:200])
+    asyncio.run(batch())

@@ -3,7 +3,6 @@
 `python -m benchmarks.scripts.openai_client URL PROMPTS_FILE FOLDER AT_ONCE`.
 """
 
-from functools import cache
 from pathlib import Path
 
 from openai import AsyncOpenAI
@@ -11,16 +10,15 @@ from openai import AsyncOpenAI
 from benchmarks.scripts.batch import run_batch
 
 
-@cache
-def client(url: str) -> AsyncOpenAI:
+def connect(url: str) -> AsyncOpenAI:
     return AsyncOpenAI(base_url=f"{url}/v1", api_key="a key")
 
 
-async def make(url: str, prompt: str, file: Path) -> None:
-    video = await client(url).videos.create_and_poll(model="sora-2", prompt=prompt)
-    content = await client(url).videos.download_content(video.id)
+async def make(client: AsyncOpenAI, prompt: str, file: Path) -> None:
+    video = await client.videos.create_and_poll(model="sora-2", prompt=prompt)
+    content = await client.videos.download_content(video.id)
     file.write_bytes(await content.aread())
 
 
 if __name__ == "__main__":
-    run_batch(make)
+    run_batch(connect, make)

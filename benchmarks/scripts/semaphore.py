@@ -4,7 +4,6 @@
 """
 
 import asyncio
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -16,35 +15,34 @@ PATH = "/v2/generate/video/alibaba/generation"
 TRIES = 3
 
 
-@cache
-def session(url: str) -> aiohttp.ClientSession:
+def connect(url: str) -> aiohttp.ClientSession:
     headers = {"Authorization": "Bearer a key"}
     return aiohttp.ClientSession(url, headers=headers, raise_for_status=True)
 
 
-async def ask(url: str, method: str, **request: Any) -> dict[str, Any]:
-    for left in reversed(range(TRIES)):
+async def ask(session: aiohttp.ClientSession, method: str, **request: Any) -> dict[str, Any]:
+    tries = 0
+    while True:
         try:
-            async with session(url).request(method, PATH, **request) as answer:
+            async with session.request(method, PATH, **request) as answer:
                 content: dict[str, Any] = await answer.json()
                 return content
         except aiohttp.ClientError:
-            if not left:
+            tries += 1
+            if tries == TRIES:
                 raise
             await asyncio.sleep(1)
-    raise AssertionError("unreachable")
 
 
-async def make(url: str, prompt: str, file: Path) -> None:
-    generation = (await ask(url, "POST", json={"model": "a model", "prompt": prompt}))["id"]
-    while True:
+async def make(session: aiohttp.ClientSession, prompt: str, file: Path) -> None:
+    content = await ask(session, "POST", json={"model": "a model", "prompt": prompt})
+    generation = content["id"]
+    while content["status"] != "completed":
         await asyncio.sleep(5)
-        content = await ask(url, "GET", params={"generation_id": generation})
-        if content["status"] == "completed":
-            break
-    async with session(url).get(content["video"]["url"]) as answer:
+        content = await ask(session, "GET", params={"generation_id": generation})
+    async with session.get(content["video"]["url"]) as answer:
         file.write_bytes(await answer.read())
 
 
 if __name__ == "__main__":
-    run_batch(make)
+    run_batch(connect, make)
