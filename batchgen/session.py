@@ -39,8 +39,8 @@ from batchgen.task import Status
 from batchgen.transfer import open_transfer
 
 PUBLISH_SECONDS: Final = 5.0
-PUBLISH_SHARE: Final = 20
-"""Reports are written so seldom that they take a twentieth of the time, at most."""
+PUBLISH_SHARE: Final = 50
+"""Reports are written so seldom that they take a fiftieth of the time, at most."""
 STATUS_SECONDS: Final = 1.0
 
 
