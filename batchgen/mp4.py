@@ -5,9 +5,11 @@ there, and the last box ends where the file ends (ISO/IEC 14496-12, section 4.2)
 kinds pass by their first bytes, unchecked beyond that.
 """
 
+import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
@@ -55,24 +57,36 @@ def inspect(path: Path) -> VideoInfo:
         NotAVideo: It is something else, or cut.
         OSError: It cannot be read.
     """
-    size = path.stat().st_size
     with path.open("rb") as file:
-        head = file.read(16)
-        if any(head[at : at + len(magic)] == magic for at, magic in _OTHER_KINDS):
-            return VideoInfo()
-        if len(head) < 8 or head[4:8] not in (b"ftyp", b"styp"):
-            raise NotAVideo(_what_it_is(head, size))
-        boxes = list(_boxes(file, 0, size))
-        kinds = {box.kind for box in boxes}
-        for needed in (b"moov", b"mdat"):
-            if needed not in kinds:
-                raise NotAVideo(f"the file is cut: its {needed.decode()} box is missing")
-        if boxes[-1].kind == b"moof":
-            raise NotAVideo("the file is cut: its last fragment has no content")
-        moov = next(box for box in boxes if box.kind == b"moov")
-        if moov.end - moov.start > MAX_HEADER_BYTES:
-            raise NotAVideo("the file's header is larger than any clip's")
-        return _info(file, moov)
+        return _look(file, os.fstat(file.fileno()).st_size)
+
+
+def inspect_bytes(content: bytes) -> VideoInfo:
+    """Check a file's content and read its header.
+
+    Raises:
+        NotAVideo: It is something else, or cut.
+    """
+    return _look(BytesIO(content), len(content))
+
+
+def _look(file: IO[bytes], size: int) -> VideoInfo:
+    head = file.read(16)
+    if any(head[at : at + len(magic)] == magic for at, magic in _OTHER_KINDS):
+        return VideoInfo()
+    if len(head) < 8 or head[4:8] not in (b"ftyp", b"styp"):
+        raise NotAVideo(_what_it_is(head, size))
+    boxes = list(_boxes(file, 0, size))
+    kinds = {box.kind for box in boxes}
+    for needed in (b"moov", b"mdat"):
+        if needed not in kinds:
+            raise NotAVideo(f"the file is cut: its {needed.decode()} box is missing")
+    if boxes[-1].kind == b"moof":
+        raise NotAVideo("the file is cut: its last fragment has no content")
+    moov = next(box for box in boxes if box.kind == b"moov")
+    if moov.end - moov.start > MAX_HEADER_BYTES:
+        raise NotAVideo("the file's header is larger than any clip's")
+    return _info(file, moov)
 
 
 def _what_it_is(head: bytes, size: int) -> str:

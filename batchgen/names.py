@@ -1,6 +1,8 @@
 """Names of videos: readable, safe on every file system, short enough everywhere. Pure."""
 
+import re
 import unicodedata
+from functools import lru_cache
 from typing import Final
 
 from batchgen import templates
@@ -21,8 +23,11 @@ _RESERVED: Final = frozenset(
     }
 )
 """Names Windows keeps for devices, whatever their ending."""
+_ORDINARY: Final = re.compile(r"[A-Za-z0-9._+=@ -]*", re.ASCII)
+"""What most names are made of, and what `safe` leaves as it is."""
 
 
+@lru_cache(maxsize=256)  # a grid has many tasks for each of its prompts
 def slug(text: str, limit: int = SLUG_BYTES) -> str:
     """Make a file name's part of any text: letters and digits of any script, dashes between.
 
@@ -67,7 +72,9 @@ def stem(template: str, task: Task, job: str) -> str:
 def safe(name: str) -> str:
     """Turn any text into one path segment that Linux, macOS and Windows take, or into nothing."""
     normal = unicodedata.normalize("NFC", name)
-    kept = _cut(_replaced(normal, "._-+=@ ", "-").strip(" .-"), STEM_BYTES).strip(" .-")
+    if not _ORDINARY.fullmatch(normal):
+        normal = _replaced(normal, "._-+=@ ", "-")
+    kept = _cut(normal.strip(" .-"), STEM_BYTES).strip(" .-")
     # Windows looks at what stands before the first dot, so the mark goes in front.
     if kept.split(".")[0].strip().lower() in _RESERVED:
         kept = _cut(f"_{kept}", STEM_BYTES).strip(" .-")

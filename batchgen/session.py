@@ -30,9 +30,8 @@ from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
 from batchgen.providers import Provider, open_provider
-from batchgen.report.gallery import write_gallery
 from batchgen.report.log import RunLog
-from batchgen.report.manifest import manifest_rows, write_manifest
+from batchgen.report.reports import write_reports
 from batchgen.report.status import RUNNING, RunStatus, write_status
 from batchgen.run import Run
 from batchgen.savedjob import save_job
@@ -40,8 +39,8 @@ from batchgen.task import Status
 from batchgen.transfer import open_transfer
 
 PUBLISH_SECONDS: Final = 5.0
-PUBLISH_SHARE: Final = 20
-"""Reports are written so seldom that they take a twentieth of the time, at most."""
+PUBLISH_SHARE: Final = 50
+"""Reports are written so seldom that they take a fiftieth of the time, at most."""
 STATUS_SECONDS: Final = 1.0
 
 
@@ -86,6 +85,7 @@ class Session:
         self._done_before = self._counted.counts.get(Status.SUCCEEDED, 0)
         self._watchers = watchers
         self._said = ""
+        self._reported: int | None = None
         watchers.add(self._remember)
 
     def _remember(self, event: Event) -> None:
@@ -156,7 +156,10 @@ class Session:
         write_status(self._ledger.directory, status)
 
     def _write_reports(self) -> None:
-        write_reports(self.job, self._ledger)
+        changes = self._ledger.changes()
+        if changes != self._reported:
+            write_reports(self.job, self._ledger)
+            self._reported = changes
 
     async def _written(self, write: Callable[..., None], *arguments: str) -> None:
         """Write a report; a full disk must not end a run whose ledger still holds."""
@@ -171,22 +174,6 @@ class Session:
             self._said = said
         else:
             self._said = ""
-
-
-def write_reports(job: Job, ledger: Ledger) -> None:
-    """Replace the manifest and the page. Blocks.
-
-    Raises:
-        OSError: They cannot be written; the old ones stay.
-    """
-    write_manifest(job, ledger)
-    write_gallery(
-        ledger.directory.path / "index.html",
-        manifest_rows(job, ledger),
-        title=job.name,
-        axes=[axis.name for axis in (*job.matrix, *job.zip)],
-        subtitle=f"at {job.provider.kind}",
-    )
 
 
 @asynccontextmanager

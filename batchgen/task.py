@@ -3,9 +3,9 @@
 Pure. A task never changes; what happens to it is the ledger's to know.
 """
 
-import base64
 import hashlib
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -134,10 +134,35 @@ def canonical_json(value: object) -> bytes:
     return _CANONICAL(value).encode("ascii")
 
 
+def spelled(value: Scalar) -> str:
+    """Write one value as `canonical_json` does, in a fraction of the time.
+
+    Raises:
+        ValueError: `value` is NaN or an infinity.
+    """
+    # By type and not by isinstance: True is an int that JSON writes as a word.
+    if type(value) is int or (type(value) is float and math.isfinite(value)):
+        return repr(value)
+    return _CANONICAL(value)
+
+
 def task_id(provider_kind: str, params: Mapping[str, Scalar], repeat: int) -> str:
-    """Hash what is sent, to whom, and the copy's number into 12 characters (60 bits).
+    """Hash what is sent, to whom, and the copy's number into an id."""
+    return hashed_id(canonical_json([provider_kind, dict(params), repeat]))
+
+
+_SIGNS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_PAIRS: Final = tuple(first + second for first in _SIGNS for second in _SIGNS)
+
+
+def hashed_id(request: bytes) -> str:
+    """Hash a request in its one spelling into 12 characters of base 32 (60 bits).
 
     At 1,000,000 tasks the chance that two of them share an id is 4e-7 (birthday bound n^2 / 2^61).
     """
-    digest = hashlib.sha256(canonical_json([provider_kind, dict(params), repeat])).digest()
-    return base64.b32encode(digest[:8])[:12].decode("ascii").lower()
+    bits = int.from_bytes(hashlib.sha256(request).digest()[:8], "big") >> 4
+    # Ten bits at once: base64.b32encode takes four times as long, which a million tasks feel.
+    return (
+        f"{_PAIRS[bits >> 50]}{_PAIRS[bits >> 40 & 1023]}{_PAIRS[bits >> 30 & 1023]}"
+        f"{_PAIRS[bits >> 20 & 1023]}{_PAIRS[bits >> 10 & 1023]}{_PAIRS[bits & 1023]}"
+    )

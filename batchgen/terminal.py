@@ -5,6 +5,7 @@ import re
 from typing import Final
 
 _MAYBE_HIDDEN: Final = re.compile(r"[^ -~]")
+_JSON: Final = json.JSONEncoder(ensure_ascii=False).encode
 
 
 def printable(text: str) -> str:
@@ -30,7 +31,7 @@ def json_line(value: object) -> str:
     Raises:
         TypeError: It is nothing that JSON can hold.
     """
-    text = json.dumps(value, ensure_ascii=False)
+    text = _JSON(value)
     return text if text.isprintable() else _MAYBE_HIDDEN.sub(_as_json_escape, text)
 
 

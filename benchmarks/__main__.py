@@ -13,7 +13,14 @@ from typing import Final
 from benchmarks.processes import REPO
 from benchmarks.tables import Benchmark, Table
 
-NAMES: Final[tuple[str, ...]] = ("loading",)
+NAMES: Final[tuple[str, ...]] = (
+    "throughput",
+    "downloads",
+    "rivals",
+    "scale",
+    "loading",
+    "startup",
+)
 """Modules of this package, each with a `tables(quick)`, in the order in which they are shown."""
 PAGE: Final = REPO / "docs" / "performance.md"
 

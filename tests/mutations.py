@@ -107,8 +107,8 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "bytes are forced to disk before the name",
-        "batchgen/transfer.py",
-        (("await anyio.to_thread.run_sync(os.fsync, file.fileno())", "pass"),),
+        "batchgen/part.py",
+        (("        os.fsync(descriptor)\n", "        pass\n"),),
         "tests/test_durable_order.py",
     ),
     Mutation(
@@ -127,12 +127,10 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "the structure of a video is checked",
-        "batchgen/transfer.py",
+        "batchgen/part.py",
         (
-            (
-                "await anyio.to_thread.run_sync(mp4.inspect, part.path)",
-                "mp4.VideoInfo(None, None, None, None)",
-            ),
+            ("return mp4.inspect(part.path)", "return mp4.VideoInfo()"),
+            ("return mp4.inspect_bytes(block)", "return mp4.VideoInfo()"),
         ),
         "tests/test_transfer.py tests/test_truncation.py",
     ),

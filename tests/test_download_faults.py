@@ -31,13 +31,14 @@ from batchgen.job import (
 )
 from batchgen.ledger import Ledger, Record
 from batchgen.outcomes import Completed, FetchOutcome, Interrupted
+from batchgen.part import Part
 from batchgen.policy import Phase
 from batchgen.run.download import FRESH_URLS
 from batchgen.sandbox import FaultPlan, Sandbox, SandboxSettings, running
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import run_job
 from batchgen.task import Status
-from batchgen.transfer import Part, finish, open_transfer
+from batchgen.transfer import finish, open_transfer
 from tests import virtual_time
 from tests.test_long_nights import HOUR, Provider, one_run, spend
 from tests.virtual_time import NightClock

@@ -36,13 +36,14 @@ from batchgen.outcomes import (
     SubmitOutcome,
     Trouble,
 )
+from batchgen.part import Part
 from batchgen.policy import RETRY_AFTER_CAP, Phase
 from batchgen.providers.aimlapi import CLOCK_SKEW
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit
 from batchgen.task import Status
-from batchgen.transfer import Part, Saved, Transfer, open_transfer
+from batchgen.transfer import Saved, Transfer, open_transfer
 from tests import virtual_time
 from tests.virtual_time import NightClock
 

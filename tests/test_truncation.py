@@ -12,8 +12,9 @@ import anyio
 import pytest
 
 from batchgen.outcomes import Interrupted, Unusable
+from batchgen.part import Part
 from batchgen.sandbox.clips import ClipRequest, render
-from batchgen.transfer import Part, Saved, open_transfer
+from batchgen.transfer import Saved, open_transfer
 
 pytestmark = pytest.mark.anyio
 

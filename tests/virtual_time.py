@@ -19,7 +19,8 @@ from anyio.lowlevel import checkpoint
 
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import Trouble
-from batchgen.transfer import Part, Saved, Transfer
+from batchgen.part import Part
+from batchgen.transfer import Saved, Transfer
 
 T = TypeVar("T")
 DUSK = 1_800_000_000.0

@@ -2,21 +2,56 @@
 
 import os
 import sys
-import traceback
 from typing import Final, NoReturn
 
-import rich_click as click
 from click.exceptions import Exit
 
 from batchgen._version import __version__
-from batchgen.cli import gallery, init, plan, resolve, retry, run, schema, serve, status, validate
-from batchgen.errors import BatchgenError, ExitCode, JobFileError
-from batchgen.terminal import visible
+from batchgen.cli.look import Group, click
 
 ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
+VERBS: Final = {
+    "init": "Write a commented starter job to FILE (job.yaml where left out). Replaces nothing.",
+    "validate": "Check JOB, offline; show every mistake at once.",
+    "plan": "Say what `run` would do, and send nothing.",
+    "run": "Make the videos of JOB that are not made yet.",
+    "status": "Say how RUN stands: counts and rates, while it runs or after.",
+    "retry": "Run the failed tasks of RUN again, and only those.",
+    "resolve": "Settle submits of RUN whose answer was lost.",
+    "gallery": "Build the manifest and the page of RUN again.",
+    "schema": "Print the JSON Schema of job files, for editors.",
+    "serve": "Serve the sandbox: the same API on this machine, with real clips.",
+}
+"""Each verb and the beginning of its help. It lives in the module of its name."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Verbs(Group):
+    """The verbs, each imported when it is called: the list of them needs none."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002  # click's signature
+        """Return the verbs in the order in which they are used."""
+        return list(self.commands)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:  # noqa: ARG002
+        """Import a verb."""
+        from importlib import import_module
+
+        if cmd_name not in self.commands:
+            return None
+        verb: click.Command = getattr(import_module(f"batchgen.cli.{cmd_name}"), cmd_name)
+        return verb
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
+        """List the verbs for plain click; rich-click has a way of its own."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(VERBS.items()))
+
+
+@click.group(
+    cls=_Verbs,
+    commands={name: click.Command(name, short_help=said) for name, said in VERBS.items()},
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
 @click.version_option(__version__, "-V", "--version", prog_name="batchgen")
 def batchgen() -> None:
     """Batches of text-to-video generations from a YAML file.
@@ -28,22 +63,7 @@ def batchgen() -> None:
     batchgen init --grid     write a starter job
     batchgen plan JOB        what it would make
     batchgen run JOB         make it
-    """  # noqa: D301  # click looks for the sign, not for its escape
-
-
-for command in (
-    init.init,
-    validate.validate,
-    plan.plan,
-    run.run,
-    status.status,
-    retry.retry,
-    resolve.resolve,
-    gallery.gallery,
-    serve.serve,
-    schema.schema,
-):
-    batchgen.add_command(command)
+    """  # noqa: D301  # \b is the sign by which click keeps lines apart
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
@@ -53,29 +73,42 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = batchgen.main(arguments, prog_name="batchgen", standalone_mode=False)
     except Exit as end:
         code = end.exit_code
-    except click.Abort:
-        code = ExitCode.INTERRUPTED
     except click.ClickException as error:
         error.show()
         code = error.exit_code
-    except BatchgenError as error:
-        said = str(error)
-        if not isinstance(error, JobFileError):  # which has drawn its own lines, tabs and all
-            said = "\n".join(map(visible, said.split("\n")))
-        print(f"batchgen: {said}", file=sys.stderr)
-        code = error.exit_code
-    except OSError as error:
-        said = f"batchgen: {error.filename or 'disk'}: {error.strerror or error}"
-        print(visible(said), file=sys.stderr)
-        code = ExitCode.USAGE
-    except KeyboardInterrupt:
-        print("batchgen: interrupted", file=sys.stderr)
-        code = ExitCode.INTERRUPTED
-    except Exception:  # noqa: BLE001  # the last line of defence, and it is printed whole
-        traceback.print_exc()
-        print(f"batchgen: {ISSUE}", file=sys.stderr)
-        code = ExitCode.BUG
-    sys.exit(code if isinstance(code, int) else ExitCode.OK)
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last line of defence
+        code = _told(error)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _told(error: BaseException) -> int:
+    """Say in words what ended a verb, and return its exit code."""
+    # Only who fails pays for the import.
+    from batchgen.errors import BatchgenError, ExitCode, JobFileError
+    from batchgen.terminal import visible
+
+    match error:
+        case click.Abort():
+            return ExitCode.INTERRUPTED
+        case KeyboardInterrupt():
+            print("batchgen: interrupted", file=sys.stderr)
+            return ExitCode.INTERRUPTED
+        case BatchgenError():
+            said = str(error)
+            if not isinstance(error, JobFileError):  # which has drawn its own lines, tabs and all
+                said = "\n".join(map(visible, said.split("\n")))
+            print(f"batchgen: {said}", file=sys.stderr)
+            return error.exit_code
+        case OSError():
+            said = f"batchgen: {error.filename or 'disk'}: {error.strerror or error}"
+            print(visible(said), file=sys.stderr)
+            return ExitCode.USAGE
+        case _:
+            import traceback
+
+            traceback.print_exception(error)
+            print(f"batchgen: {ISSUE}", file=sys.stderr)
+            return ExitCode.BUG
 
 
 def _read_dotenv() -> None:

@@ -5,9 +5,9 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 
 import anyio
-import rich_click as click
 
 from batchgen import notify
+from batchgen.cli.look import click
 from batchgen.display import Kind, choose
 from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
 from batchgen.events import Level, Notice, Observer, Reason, Summary

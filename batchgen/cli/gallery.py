@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import run_argument, run_directory
 
 
@@ -13,9 +12,9 @@ from batchgen.cli.options import run_argument, run_directory
 def gallery(run: Path, *, open_it: bool) -> None:
     """Build the manifest and the page of RUN again, and print where the page is."""
     from batchgen.ledger import Ledger
+    from batchgen.report.reports import write_reports
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
-    from batchgen.session import write_reports
     from batchgen.terminal import visible
 
     directory = RunDirectory(run_directory(run))

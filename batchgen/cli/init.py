@@ -1,11 +1,9 @@
 """`batchgen init`."""
 
-import json
-from importlib import resources
 from pathlib import Path
 from typing import Final
 
-import rich_click as click
+from batchgen.cli.look import click
 
 SCHEMA: Final = "batchgen.schema.json"
 """What the first line of a starter names, and an editor reads: it lies beside the job."""
@@ -24,6 +22,9 @@ def init(file: Path, *, kind: str) -> None:
     Beside it goes batchgen.schema.json, one for all jobs of the folder: with it an editor that
     knows YAML completes keys, explains them and underlines mistakes.
     """
+    import json
+    from importlib import resources
+
     from batchgen.errors import UsageError
     from batchgen.jobfile.json_schema import job_schema
     from batchgen.terminal import visible

@@ -6,8 +6,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import job_argument, job_options, load
 
 if TYPE_CHECKING:

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import run_argument, run_directory
 
 if TYPE_CHECKING:
@@ -35,7 +34,6 @@ def resolve(
     from batchgen.ledger.between import IN_DOUBT, SETTLED_BY_HAND
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
-    from batchgen.session import write_reports
 
     given = {"--adopt": adopt is not None, "--resubmit": resubmit, "--abandon": abandon}
     verbs = [verb for verb, chosen in given.items() if chosen]
@@ -61,6 +59,8 @@ def resolve(
             ledger.submit_again(chosen, at=now)
         else:
             ledger.abandon(chosen, at=now)
+        from batchgen.report.reports import write_reports
+
         write_reports(job, ledger)
     click.echo(_settled(len(chosen), verbs[0], directory.path))
 

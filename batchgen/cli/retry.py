@@ -2,8 +2,7 @@
 
 from pathlib import Path
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import run_argument, run_directory
 from batchgen.cli.run import display_option, quiet_option, verbose_option
 

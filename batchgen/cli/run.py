@@ -4,8 +4,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import job_argument, job_options, load
 
 display_option = click.option(

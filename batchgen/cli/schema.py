@@ -1,8 +1,6 @@
 """`batchgen schema`."""
 
-import json
-
-import rich_click as click
+from batchgen.cli.look import click
 
 
 @click.command
@@ -13,6 +11,8 @@ def schema() -> None:
     batchgen schema > batchgen.schema.json
     # yaml-language-server: $schema=batchgen.schema.json   (first line of a job)
     """  # noqa: D301  # click looks for the sign, not for its escape
+    import json
+
     from batchgen.jobfile.json_schema import job_schema
 
     click.echo(json.dumps(job_schema(), indent=2))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
+from batchgen.cli.look import click
 
 if TYPE_CHECKING:
     from batchgen.sandbox import FaultPlan, SandboxSettings

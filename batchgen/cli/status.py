@@ -1,12 +1,9 @@
 """`batchgen status`."""
 
-import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import run_directory
 
 if TYPE_CHECKING:
@@ -18,6 +15,9 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 def status(run: Path | None, *, as_json: bool) -> None:
     """Say how RUN stands: counts and rates, while it runs or after. The latest where left out."""
+    import json
+    from dataclasses import asdict
+
     from batchgen.report.status import RUNNING, read_status
     from batchgen.rundir import RunDirectory
 

@@ -3,8 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-import rich_click as click
-
+from batchgen.cli.look import click
 from batchgen.cli.options import job_argument, job_options, load
 
 

@@ -1,12 +1,17 @@
 """A job meets a ledger: new tasks join, known ones keep what happened to them."""
 
+import itertools
 import json
 import sqlite3
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 
 from batchgen.errors import LedgerError
 from batchgen.task import Task
+
+Arrival = tuple[Task, int, str]
+"""A task, its order of submission and the stem of its file's name."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +31,71 @@ class Admission:
     duplicates: int
 
 
-def admit(db: sqlite3.Connection, tasks: Iterable[tuple[Task, int, str]]) -> Admission:
-    """Take in tasks, each with its order of submission and the stem of its file's name."""
-    db.execute("UPDATE tasks SET gone = 1 WHERE NOT gone")
-    new = known = duplicates = 0
+def admit(db: sqlite3.Connection, tasks: Iterable[Arrival]) -> Admission:
+    """Take in tasks, each with its order of submission and the stem of its file's name.
+
+    What comes as it came the last time is read and not written, so that a night is gone on with at
+    the cost of reading it.
+    """
     params: set[str] = set()
     variables: set[str] = set()
-    for task, position, stem in tasks:
-        params.update(task.params)
-        variables.update(task.variables)
-        seen = db.execute(
-            "UPDATE tasks SET gone = 0, idx = ?, position = ? WHERE task_id = ? AND gone",
-            (task.index, position, task.task_id),
-        ).rowcount
-        if seen:
+    arrivals = _noted(tasks, params, variables)
+    known, last, other = _as_before(db, arrivals)
+    # The rest of the job is not what it was: what it still has is found by its id.
+    db.execute("UPDATE tasks SET gone = 1 WHERE gone = 0 AND (idx, task_id) > (?, ?)", last)
+    away = db.execute("SELECT count(*) FROM tasks WHERE gone = 1").fetchone()[0]
+    new = duplicates = 0
+    for task, position, stem in itertools.chain(() if other is None else (other,), arrivals):
+        if away and _back(db, task, position):
             known += 1
+            away -= 1
         elif _insert(db, task, position, stem):
             new += 1
         else:
             duplicates += 1
     # What was never sent and is no longer wanted leaves no trace; what was paid for stays.
     gone = db.execute(
-        "DELETE FROM tasks WHERE gone AND status = 'pending' AND attempts = 0"
+        "DELETE FROM tasks WHERE gone = 1 AND status = 'pending' AND attempts = 0"
     ).rowcount
     for key, names in (("names:params", params), ("names:variables", variables)):
         row = db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         names.update(json.loads(row[0]) if row else ())
         db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, json.dumps(sorted(names))))
     return Admission(new, known, gone, duplicates)
+
+
+def _noted(tasks: Iterable[Arrival], params: set[str], variables: set[str]) -> Iterator[Arrival]:
+    """Pass tasks on, noting the names of all they have."""
+    for arrival in tasks:
+        params.update(arrival[0].params)
+        variables.update(arrival[0].variables)
+        yield arrival
+
+
+def _as_before(
+    db: sqlite3.Connection, arrivals: Iterator[Arrival]
+) -> tuple[int, tuple[int, str], Arrival | None]:
+    """Take tasks as long as they come as they came the last time.
+
+    Returns:
+        How many; place and id of the last of them; the first that comes otherwise, None where the
+        job has no more.
+    """
+    known, last = 0, (-1, "")
+    sql = "SELECT idx, task_id, position FROM tasks WHERE gone = 0 ORDER BY idx, task_id"
+    with closing(db.execute(sql)) as before:
+        for arrival in arrivals:
+            task, position, _ = arrival
+            if next(before, None) != (task.index, task.task_id, position):
+                return known, last, arrival
+            known, last = known + 1, (task.index, task.task_id)
+    return known, last, None
+
+
+def _back(db: sqlite3.Connection, task: Task, position: int) -> bool:
+    """Give a task its place in the job again; return False where it was not away."""
+    sql = "UPDATE tasks SET gone = 0, idx = ?, position = ? WHERE task_id = ? AND gone = 1"
+    return db.execute(sql, (task.index, position, task.task_id)).rowcount == 1
 
 
 def _insert(db: sqlite3.Connection, task: Task, position: int, stem: str) -> bool:

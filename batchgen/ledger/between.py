@@ -1,12 +1,14 @@
 """What commands do to a ledger before and after a run, each in one transaction."""
 
+import os
 import sqlite3
 from collections.abc import Collection, Sequence
+from pathlib import Path
 from typing import Final
 
 from batchgen.errors import LedgerError
 from batchgen.ledger.moves import move, record, settle_submit, take_id
-from batchgen.ledger.tables import SELECT, Record
+from batchgen.ledger.tables import SELECT, Record, file_name
 from batchgen.task import Cause, Status
 
 IN_DOUBT: Final = frozenset({Status.UNRESOLVED})
@@ -33,6 +35,19 @@ def recover(db: sqlite3.Connection, rescued: Sequence[tuple[str, str]]) -> int:
         " error_message = 'the run ended while the submit was under way', cause = 'submit'"
         " WHERE status = 'submitting'"
     ).rowcount
+
+
+def refetch_missing(db: sqlite3.Connection, folder: Path) -> int:
+    """Put tasks whose file is no longer below `folder` back in flight; count them."""
+    sql = "SELECT task_id, stem FROM tasks WHERE status = 'succeeded' AND gone = 0"
+    missing = [
+        (task_id,)
+        for task_id, stem in db.execute(sql)
+        # Not by Path: a night has 100,000 of them.
+        if not os.path.isfile(f"{folder}/{file_name(stem)}")  # noqa: PTH113
+    ]
+    db.executemany("UPDATE tasks SET status = 'in_flight' WHERE task_id = ?", missing)
+    return len(missing)
 
 
 def resume_paid(db: sqlite3.Connection, codes: Sequence[str]) -> int:

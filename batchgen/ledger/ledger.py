@@ -153,15 +153,8 @@ class Ledger:
 
         Their videos are paid for: what they cost and when they were made stays.
         """
-        missing = [
-            (record.task_id,)
-            for record in self.records()
-            if record.status == Status.SUCCEEDED
-            and not record.gone
-            and not (self.directory.path / record.file_name).is_file()
-        ]
-        sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ?"
-        return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
+        folder = self.directory.path
+        return self._writer.ask(lambda db: between.refetch_missing(db, folder))
 
     def retry(self, codes: Sequence[str] = ()) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
@@ -258,6 +251,10 @@ class Ledger:
         )
         total, count = self._writer.ask(lambda db: db.execute(sql).fetchone())
         return float(total), int(count)
+
+    def changes(self) -> int:
+        """Return a number that grows with every row that is changed while the ledger is open."""
+        return self._writer.ask(lambda db: db.total_changes)
 
     def cost(self) -> tuple[float | None, bool]:
         """Return the sum of known costs in US dollars (None where none is known), and whether part
@@ -369,7 +366,6 @@ class Ledger:
                 client_request_id=client_request_id,
                 submitted_at=at,
             )
-            db.execute("UPDATE tasks SET attempts = attempts + 1 WHERE task_id = ?", (task_id,))
             db.execute(
                 "INSERT INTO submits (client_request_id, task_id, attempt, body_sha256,"
                 " reserved_usd, intended_at) SELECT ?, ?, attempts, ?, ?, ? FROM tasks"
@@ -490,15 +486,16 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> bool:
-            before = moves.record(db, task_id)
-            moves.count_polls(db, task_id, polls)
-            if before.completed_at is not None:
-                moves.move(db, task_id, Status.COMPLETED, video_url=video_url)
+            sql = "SELECT completed_at FROM tasks WHERE task_id = ?"
+            before = db.execute(sql, (task_id,)).fetchone()
+            if before is not None and before[0] is not None:
+                moves.move(db, task_id, Status.COMPLETED, polls=polls, video_url=video_url)
                 return False
             moves.move(
                 db,
                 task_id,
                 Status.COMPLETED,
+                polls=polls,
                 video_url=video_url,
                 completed_at=at,
                 queue_s=queue_s,
@@ -564,11 +561,11 @@ class Ledger:
         def step(db: sqlite3.Connection) -> None:
             if cause is Cause.SUBMIT:
                 moves.settle_submit(db, task_id, "refused", at, detail=message)
-            moves.count_polls(db, task_id, polls)
             moves.move(
                 db,
                 task_id,
                 Status.FAILED,
+                polls=polls,
                 error_code=code,
                 error_message=moves.short(message),
                 cause=cause,
@@ -580,11 +577,11 @@ class Ledger:
         """Note that a generation took too long; its id stays, the next run asks again."""
 
         def step(db: sqlite3.Connection) -> None:
-            moves.count_polls(db, task_id, polls)
             moves.move(
                 db,
                 task_id,
                 Status.TIMED_OUT,
+                polls=polls,
                 error_code="timed_out",
                 error_message=message,
                 cause=Cause.FETCH,

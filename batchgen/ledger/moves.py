@@ -1,6 +1,7 @@
 """The changes that steps are made of: a statement or two, inside the caller's transaction."""
 
 import sqlite3
+from functools import cache
 
 from batchgen.errors import LedgerError
 from batchgen.ledger.tables import SELECT, Record
@@ -20,29 +21,40 @@ def record(db: sqlite3.Connection, task_id: str) -> Record:
     return Record(*row)
 
 
-def count_polls(db: sqlite3.Connection, task_id: str, polls: int) -> None:
-    """Add polls to a task."""
-    db.execute("UPDATE tasks SET polls = polls + ? WHERE task_id = ?", (polls, task_id))
-
-
-def move(db: sqlite3.Connection, task_id: str, to: Status, **columns: object) -> None:
+def move(
+    db: sqlite3.Connection, task_id: str, to: Status, *, polls: int = 0, **columns: object
+) -> None:
     """Change a task's status, checked against the table of transitions.
+
+    Args:
+        db: The database, in a transaction.
+        task_id: The task.
+        to: Its new status.
+        polls: How often it was asked about since the last step.
+        columns: New values.
 
     Raises:
         LedgerError: The table does not allow it.
     """
-    sources = SOURCES[to]
-    assignments = "".join(f", {column} = ?" for column in columns)
-    marks = ", ".join("?" * len(sources))
-    changed = db.execute(
-        f"UPDATE tasks SET status = ?{assignments} WHERE task_id = ? AND status IN ({marks})",
-        (to, *columns.values(), task_id, *sources),
-    ).rowcount
-    if changed != 1:
+    values = (to, polls, *columns.values(), task_id, *SOURCES[to])
+    if db.execute(_move(to, tuple(columns)), values).rowcount != 1:
         row = db.execute("SELECT status FROM tasks WHERE task_id = ?", (task_id,)).fetchone()
         raise LedgerError(
             f"task {task_id} cannot become {to}: it is {row[0] if row else 'unknown'}"
         )
+
+
+@cache
+def _move(to: Status, columns: tuple[str, ...]) -> str:
+    """Write the statement of a move; there are a dozen, used ten thousand times."""
+    assignments = "".join(f", {column} = ?" for column in columns)
+    marks = ", ".join("?" * len(SOURCES[to]))
+    # A task that is being submitted has one attempt more.
+    attempt = ", attempts = attempts + 1" if to is Status.SUBMITTING else ""
+    return (
+        f"UPDATE tasks SET status = ?, polls = polls + ?{attempt}{assignments}"
+        f" WHERE task_id = ? AND status IN ({marks})"
+    )
 
 
 def settle_submit(

@@ -114,7 +114,7 @@ class Record:
     @property
     def file_name(self) -> str:
         """Return where the video lies, relative to the run directory."""
-        return f"videos/{self.stem}.mp4"
+        return file_name(self.stem)
 
     def task(self) -> Task:
         """Return the task as it was admitted."""
@@ -128,6 +128,11 @@ class Record:
             variables=json.loads(self.variables) if self.variables else {},
             repeat=self.repeat,
         )
+
+
+def file_name(stem: str) -> str:
+    """Return where the video of this name lies, relative to the run directory."""
+    return f"videos/{stem}.mp4"
 
 
 COLUMNS: Final = ", ".join(field.name for field in fields(Record))

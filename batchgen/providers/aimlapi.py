@@ -150,11 +150,12 @@ class AimlApi:
 
     def _without_key(self, outcome: Outcome) -> Outcome:
         """Take out a key that stood in the answer's head, or was spelled with escapes."""
-        texts = {field.name: getattr(outcome, field.name) for field in fields(outcome)}
-        hidden: dict[str, Any] = {
-            name: self._key.hidden_in(text) for name, text in texts.items() if isinstance(text, str)
-        }
-        return replace(outcome, **hidden)
+        hidden: dict[str, Any] = {}
+        for field in fields(outcome):
+            text = getattr(outcome, field.name)
+            if isinstance(text, str) and (clean := self._key.hidden_in(text)) != text:
+                hidden[field.name] = clean
+        return replace(outcome, **hidden) if hidden else outcome
 
     async def _query(self, path: str, *, authorized: bool = True) -> "_Reply":
         return await self._request(

@@ -98,7 +98,7 @@ def _shown(row: Row) -> dict[str, object]:
     """Return what the page needs of a row: no empty values, and its file as a URL."""
     shown = {
         # A parameter of this name must not become the file's address.
-        "param_href" if name == "href" else name: _exact(value)
+        "param_href" if name == "href" else name: value if type(value) is str else _exact(value)
         for name, value in row.items()
         if value is not None and name not in _LEFT_OUT
     }

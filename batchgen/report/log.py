@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from datetime import datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import IO, Self
 
@@ -37,9 +38,8 @@ class RunLog:
 
     def line(self, text: str) -> None:
         """Write one line with the local time."""
-        when = datetime.fromtimestamp(self._now()).astimezone().isoformat(timespec="seconds")
         try:
-            self._file.write(f"{when} {visible(text)}\n")
+            self._file.write(f"{_local_time(int(self._now()))} {visible(text)}\n")
             self._file.flush()
         except OSError:
             # A full disk: the night goes on without its log until there is room.
@@ -50,3 +50,9 @@ class RunLog:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+@lru_cache(maxsize=1)
+def _local_time(seconds: int) -> str:
+    """Write a time down; most lines of a busy run are of the same second as the one before."""
+    return datetime.fromtimestamp(seconds).astimezone().isoformat(timespec="seconds")

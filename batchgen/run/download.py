@@ -12,12 +12,13 @@ import anyio.to_thread
 from batchgen.ledger import Record
 from batchgen.mp4 import VideoInfo, inspect
 from batchgen.outcomes import Completed, Trouble, describe
+from batchgen.part import Part
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.completion import completion
 from batchgen.run.means import Generation, Means
 from batchgen.rundir import sync_directory
 from batchgen.task import Cause, Status
-from batchgen.transfer import Part, Saved, finish, hash_file
+from batchgen.transfer import Saved, finish, hash_file
 
 FRESH_URLS: Final = 3
 """How often in a row an address may be refused that was given just before."""

@@ -7,8 +7,9 @@ import pytest
 from aiohttp import web
 
 from batchgen.outcomes import Trouble
+from batchgen.part import Part
 from batchgen.sandbox.clips import ClipRequest, render
-from batchgen.transfer import Part, Saved, open_transfer
+from batchgen.transfer import Saved, open_transfer
 from tests.security.internet import CDN, PUBLIC, Internet, internet
 
 pytestmark = pytest.mark.anyio

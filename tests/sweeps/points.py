@@ -202,7 +202,29 @@ def _install_files(points: Points) -> None:
             points.reach(f"{READ} {Path(file).parent.name}")
         return io_open(file, mode, *others, **more)
 
+    pointed_file = _file(points)
+
+    def pointed_open(file: Any, *, mode: str, buffering: int, opener: Any, **others: Any) -> Any:
+        if buffering != 0:
+            return sync_open(file, mode=mode, buffering=buffering, opener=opener, **others)
+        return pointed_file(file, mode.replace("b", ""), opener=opener)
+
+    vars(os).update(
+        fsync=pointed_fsync, pwrite=pointed_pwrite, replace=pointed_replace, unlink=pointed_unlink
+    )
+    vars(aiofiles.threadpool).update(sync_open=pointed_open)
+    # What pathlib opens, and what a video is written through that has come whole.
+    vars(io).update(open=pointed_io_open, FileIO=pointed_file)
+
+
+def _file(points: Points) -> type[io.FileIO]:
+    """Make the class of a file whose opening and whose writes are points."""
+
     class PointedFile(io.FileIO):
+        def __init__(self, file: Any, mode: str, *, opener: Any) -> None:
+            points.reach("open")
+            super().__init__(file, mode, opener=opener)
+
         def write(self, data: Any) -> int:
             half = memoryview(data)[: max(1, len(data) // 2)]
             short = points.reach("write", torn=lambda: super(PointedFile, self).write(half))
@@ -212,17 +234,7 @@ def _install_files(points: Points) -> None:
             points.reach("truncate")
             return super().truncate(size)
 
-    def pointed_open(file: Any, *, mode: str, buffering: int, opener: Any, **others: Any) -> Any:
-        if buffering != 0:
-            return sync_open(file, mode=mode, buffering=buffering, opener=opener, **others)
-        points.reach("open")
-        return PointedFile(file, mode.replace("b", ""), opener=opener)
-
-    vars(os).update(
-        fsync=pointed_fsync, pwrite=pointed_pwrite, replace=pointed_replace, unlink=pointed_unlink
-    )
-    vars(aiofiles.threadpool).update(sync_open=pointed_open)
-    vars(io).update(open=pointed_io_open)  # what pathlib opens
+    return PointedFile
 
 
 def _connection(points: Points) -> type[sqlite3.Connection]:

@@ -1,0 +1,37 @@
+"""Fetches files with batchgen's own room for it, hashed, checked and forced to disk.
+
+`python -m benchmarks.scripts.fetch_all ADDRESSES_FILE FOLDER AT_ONCE` prints the seconds it took,
+on the wall and of CPU, once everything was imported.
+"""
+
+import asyncio
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import uvloop
+
+from batchgen.part import Part
+from batchgen.transfer import Saved, Transfer, open_transfer
+
+
+async def worker(transfer: Transfer, wanted: Iterator[tuple[int, str]], folder: Path) -> None:
+    for number, url in wanted:
+        found = await transfer.fetch(url, Part(folder / f"{number}.part"))
+        assert isinstance(found, Saved), found
+
+
+async def main(urls: list[str], folder: Path, at_once: int) -> None:
+    wanted = iter(list(enumerate(urls)))
+    async with open_transfer(base_url=urls[0], seconds=600.0) as transfer:
+        await asyncio.gather(*(worker(transfer, wanted, folder) for _ in range(at_once)))
+
+
+if __name__ == "__main__":
+    into = Path(sys.argv[2])
+    into.mkdir()
+    addresses = Path(sys.argv[1]).read_text().split()
+    began, worked = time.perf_counter(), time.process_time()
+    uvloop.run(main(addresses, into, int(sys.argv[3])))
+    print(time.perf_counter() - began, time.process_time() - worked)
