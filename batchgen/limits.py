@@ -74,6 +74,55 @@ class AdaptiveLimit:
             self._successes = 0
 
 
+LEAST_RATE: Final = 0.1
+"""Polls a second that are always asked: one in ten seconds, for all generations together."""
+SECONDS_BETWEEN_SLOWINGS: Final = 2.0
+"""Refusals of what had left before the last slowing down say nothing of it."""
+RECOVERY_SECONDS: Final = 60.0
+"""In which what a refusal took away is given back."""
+REMEMBERED: Final = 50
+
+
+@dataclass(slots=True)
+class AdaptiveRate:
+    """How often a provider may be asked: without limit until it refuses, then as often as it takes.
+
+    Additive increase, multiplicative decrease, as `AdaptiveLimit`, but of a rate. The first cut is
+    made from how often it was asked lately, which is what it found too much.
+
+    Attributes:
+        per_second: Requests a second that are allowed now.
+    """
+
+    per_second: float = float("inf")
+    _places: RateLimit = field(default_factory=lambda: RateLimit(float("inf")))
+    _asked: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
+    _gain: float = 0.0
+    _next_cut: float = float("-inf")
+
+    def reserve(self, now: float) -> float:
+        """Take the next place and return the seconds to wait until it comes."""
+        self._places.per_second = self.per_second
+        wait = self._places.reserve(now)
+        self._asked.append(now + wait)
+        return wait
+
+    def refused(self, now: float) -> None:
+        """The provider was asked too often: cut by 0.7, at most once in 2 s."""
+        if now < self._next_cut or not self._asked:
+            return
+        # Two at least: one refusal of a lone request tells of no rate.
+        lately = max(2, len(self._asked)) / max(1.0, now - self._asked[0])
+        rate = min(self.per_second, lately)
+        self.per_second = max(LEAST_RATE, rate * CUT)
+        self._gain = max(0.0, rate - self.per_second) / RECOVERY_SECONDS
+        self._next_cut = now + SECONDS_BETWEEN_SLOWINGS
+
+    def answered(self) -> None:
+        """A request was answered: allow a little more, so that a minute makes up for a cut."""
+        self.per_second += self._gain / self.per_second
+
+
 @dataclass(slots=True)
 class Pause:
     """A door that closes for a while, for everyone behind it.

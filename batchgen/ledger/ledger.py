@@ -5,7 +5,7 @@ It never talks to a provider and decides nothing: it checks that a step is allow
 
 import json
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -17,6 +17,7 @@ from batchgen.ledger.admission import Admission, admit
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
+from batchgen.models import Scalar
 from batchgen.rundir import RunDirectory
 from batchgen.task import Cause, Status, Task
 
@@ -293,6 +294,19 @@ class Ledger:
         sql = "SELECT avg(queue_s + generate_s) FROM tasks"
         mean: float | None = self._writer.ask(lambda db: db.execute(sql).fetchone())[0]
         return mean
+
+    def durations(self, limit: int) -> list[tuple[Mapping[str, Scalar], float]]:
+        """Return the parameters of tasks that were made last, and the seconds each took.
+
+        At most `limit` of them, the last one at the end: by the order of submission, for which
+        there is an index.
+        """
+        sql = (
+            "SELECT params, queue_s + generate_s FROM tasks WHERE status = 'succeeded' AND gone = 0"
+            " AND queue_s + generate_s > 0 ORDER BY position DESC LIMIT ?"
+        )
+        rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
+        return [(json.loads(params), seconds) for params, seconds in reversed(rows)]
 
     def column_names(self) -> tuple[list[str], list[str]]:
         """Return the names of all parameters and of all variables that any task has."""

@@ -3,6 +3,7 @@
 from typing import Final
 
 from batchgen.clock import Clock
+from batchgen.durations import LifeTable
 from batchgen.ledger import Record
 from batchgen.outcomes import (
     Answered,
@@ -37,7 +38,8 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
     Returns:
         The video; None where the task has ended without one.
     """
-    waiting = _Waiting(record, generation, means.clock)
+    table = means.durations.of(record.task().params)
+    waiting = _Waiting(record, generation, table, means.clock)
     while True:
         await means.clock.sleep(_next_poll(means, waiting))
         await means.traffic.poll()
@@ -46,21 +48,28 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
         waiting.asked += 1
         match outcome:
             case Completed():
+                waiting.ended()
                 await _completed(means, waiting, outcome)
                 return outcome
             case GenerationFailed(code=code, message=message):
+                waiting.ended()
                 means.tally.good()
+                means.traffic.polled()
                 code = failure_code(f"{code} {message}", code)
                 await _fail(means, waiting, Cause.GENERATION, code, message)
                 return None
             case Pending(status=word, known=known, queued=queued):
                 means.tally.good()
+                means.traffic.polled()
+                waiting.runs()
                 if not queued:
                     waiting.began()
                 if not known:
                     means.tally.say_sometimes(f"the unknown status {word!r} is taken for pending")
             case NoVideo(reason=reason):
                 means.tally.good()
+                means.traffic.polled()
+                waiting.runs()
                 if waiting.without_video() > NO_VIDEO_GRACE:
                     await _fail(means, waiting, Cause.FETCH, "no_video", reason)
                     return None
@@ -87,16 +96,16 @@ def _answered(outcome: FetchOutcome) -> bool:
 
 
 def _next_poll(means: Means, waiting: "_Waiting") -> float:
-    if waiting.asked:
-        return next_wait(means.settings.poll, waiting.seconds, means.rng)
-    if waiting.generation.resumed:
+    if waiting.generation.resumed and not waiting.asked:
         # It is likely done by now; a spread keeps a whole night from asking at once.
         return means.rng.uniform(0.0, RESUMED_SPREAD)
-    return next_wait(means.settings.poll, 0.0, means.rng)
+    age = waiting.seconds if waiting.asked else 0.0
+    return next_wait(means.settings.poll, waiting.table.rates(), age, means.rng)
 
 
 async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> None:
     means.tally.good()
+    means.traffic.polled()
     queue_s, generate_s = waiting.split()
     news = await means.ledger.completed(
         waiting.record.task_id,
@@ -129,7 +138,7 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             pass  # the next poll is soon enough
         case Action.WAIT:
             seconds = max(1.0, means.backoff(waiting.troubles, trouble))
-            means.traffic.polls.close(means.clock.monotonic(), seconds)
+            means.traffic.polled_too_often(seconds)
         case Action.PAUSE:
             means.pause(Phase.FETCH, trouble)
         case Action.STOP:
@@ -153,15 +162,20 @@ async def _fail(means: Means, waiting: "_Waiting", cause: Cause, code: str, mess
 class _Waiting:
     """What the polling of one generation has seen so far."""
 
-    def __init__(self, record: Record, generation: Generation, clock: Clock) -> None:
+    def __init__(
+        self, record: Record, generation: Generation, table: LifeTable, clock: Clock
+    ) -> None:
         self.record = record
         self.generation = generation
+        self.table = table
         self.asked = 0
         self.faults = 0
         self.troubles = 0
         self._clock = clock
         self._began = clock.monotonic()
         self._taken = self._began - max(0.0, clock.now() - generation.taken)
+        # When one of an earlier run was done before its first poll in this one, nobody can tell.
+        self._known_to_run: float | None = None if generation.resumed else 0.0
         self._left_queue: float | None = None
         self._no_video: float | None = None
 
@@ -177,6 +191,18 @@ class _Waiting:
         So each run gives a generation its whole time again.
         """
         return self._clock.monotonic() - self._began
+
+    def runs(self) -> None:
+        """Note that a poll found it not done yet."""
+        age = self.seconds
+        if self._known_to_run is not None:
+            self.table.runs(self._known_to_run, age)
+        self._known_to_run = age
+
+    def ended(self) -> None:
+        """Note that a poll found it done."""
+        if self._known_to_run is not None:
+            self.table.ended(self._known_to_run, self.seconds)
 
     def began(self) -> None:
         """Note when a status first said that work has begun."""

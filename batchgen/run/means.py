@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from batchgen.clock import Clock
+from batchgen.durations import Durations
 from batchgen.errors import LedgerError
 from batchgen.events import Level, Reason
 from batchgen.job import Budget, RunSettings
@@ -62,6 +63,7 @@ class Means:
         transfer: What fetches their files.
         clock: Time.
         rng: Chance.
+        durations: How long generations take, as far as was seen.
         traffic: The limits.
         tally: The counts.
         stopping: Whether the run is ending.
@@ -77,6 +79,7 @@ class Means:
     transfer: Transfer
     clock: Clock
     rng: random.Random
+    durations: Durations
     traffic: Traffic
     tally: Tally
     stopping: Stopping

@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchgen.clock import Clock, SystemClock
+from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job, OnAmbiguous
@@ -29,6 +30,8 @@ PAGE: Final = 64
 """Tasks taken from the ledger at once: only these and those in flight are in memory."""
 BACKLOG: Final = 256
 """Tasks whose video may wait for its download before no more are submitted."""
+LEARNED_FROM: Final = 500
+"""Generations of earlier runs whose durations a run begins with."""
 TELL_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 5.0
 """How often a run that goes on sees whether a look-up is due."""
@@ -122,6 +125,7 @@ class Run:
             transfer=self._transfer,
             clock=self._clock,
             rng=self._rng,
+            durations=self._earlier_durations(),
             traffic=self._traffic,
             tally=tally,
             stopping=self.stopping,
@@ -154,6 +158,12 @@ class Run:
             seconds=tally.seconds,
             detail=detail,
         )
+
+    def _earlier_durations(self) -> Durations:
+        durations = Durations()
+        for params, seconds in self._ledger.durations(LEARNED_FROM):
+            durations.of(params).took(seconds)
+        return durations
 
     async def _carry_all(self, means: Means) -> None:
         """Carry first what was paid for already, then what is new."""

@@ -4,11 +4,11 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Final
 
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Lock
 
 from batchgen.clock import Clock
 from batchgen.job import RunSettings
-from batchgen.limits import AdaptiveLimit, Breaker, Pause, RateLimit, RetryBudget
+from batchgen.limits import AdaptiveLimit, AdaptiveRate, Breaker, Pause, RateLimit, RetryBudget
 from batchgen.policy import Phase
 
 SLICE_SECONDS: Final = 5.0
@@ -34,6 +34,8 @@ class Traffic:
         self.submits = Pause()
         self.polls = Pause()
         self.disk = Pause()
+        self._poll_rate = AdaptiveRate()
+        self._next_to_poll = Lock(fast_acquire=True)
         self._breakers: dict[tuple[Phase, str], Breaker] = {}
         self._retries = RetryBudget()
 
@@ -75,10 +77,27 @@ class Traffic:
             await self._clock.sleep(min(seconds, SLICE_SECONDS))
 
     async def poll(self) -> None:
-        """Wait until polls are open and the pace allows one."""
-        await self._pace()
-        await self.wait(self.polls)
-        await self.reach(Phase.FETCH)
+        """Wait until polls are open and the pace allows one.
+
+        One at a time, in the order they came: after a pause they go at the pace that is allowed
+        then and not all at once, and of ten thousand that wait one looks at the clock.
+        """
+        async with self._next_to_poll:
+            await self._pace()
+            if (seconds := self._poll_rate.reserve(self._clock.monotonic())) > 0:
+                await self._clock.sleep(seconds)
+            await self.wait(self.polls)
+            await self.reach(Phase.FETCH)
+
+    def polled(self) -> None:
+        """A poll was answered: a few more at once may be tried."""
+        self._poll_rate.answered()
+
+    def polled_too_often(self, seconds: float) -> None:
+        """The provider is too busy for polls: none for some seconds, and fewer from then on."""
+        now = self._clock.monotonic()
+        self._poll_rate.refused(now)
+        self.polls.close(now, seconds)
 
     async def wait(self, pause: Pause) -> None:
         """Wait until a pause is over; it may be made longer meanwhile."""
