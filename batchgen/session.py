@@ -29,7 +29,8 @@ from batchgen.events import (
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
-from batchgen.providers import Provider, open_provider
+from batchgen.providers.base import Provider
+from batchgen.providers.opening import open_provider
 from batchgen.report.gallery import write_gallery
 from batchgen.report.log import RunLog
 from batchgen.report.manifest import manifest_rows, write_manifest

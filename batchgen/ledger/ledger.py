@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from batchgen.errors import LedgerError, RunDirectoryError
-from batchgen.ledger import between, moves
+from batchgen.ledger import between, moves, questions
 from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
@@ -232,34 +233,13 @@ class Ledger:
         )
         return {Status(status): count for status, count in rows}
 
-    def failures(self) -> list[tuple[str, str, int]]:
-        """Return (error code, an example of its message, how many), most first."""
-        return self._writer.ask(
-            lambda db: db.execute(
-                "SELECT coalesce(error_code, ''), max(coalesce(error_message, '')), count(*) AS n"
-                " FROM tasks WHERE NOT gone AND status IN ('failed', 'timed_out', 'unresolved')"
-                " GROUP BY error_code ORDER BY n DESC"
-            ).fetchall()
-        )
+    def endings(self) -> list[Ending]:
+        """Return how tasks of the job failed or timed out, most first."""
+        return self._writer.ask(questions.endings)
 
     def committed(self) -> tuple[float, int]:
-        """Return what is spent or reserved, in US dollars, and how many submits that is.
-
-        A submit counts while the provider has it, had it or may have it, and one in doubt that was
-        given up counts too; a refused one and a failed generation cost nothing.
-        """
-        sql = (
-            "SELECT coalesce(sum(CASE WHEN submits.outcome IN ('resubmitted', 'abandoned')"
-            " THEN submits.reserved_usd"
-            " ELSE coalesce(tasks.cost_usd, submits.reserved_usd) END), 0), count(*)"
-            " FROM submits JOIN tasks USING (task_id)"
-            " WHERE submits.outcome IN ('resubmitted', 'abandoned')"
-            " OR (submits.client_request_id = tasks.client_request_id"
-            " AND tasks.status NOT IN ('pending', 'cancelled')"
-            " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
-        )
-        total, count = self._writer.ask(lambda db: db.execute(sql).fetchone())
-        return float(total), int(count)
+        """Return what is spent or reserved, in US dollars, and how many submits that is."""
+        return self._writer.ask(questions.committed)
 
     def cost(self) -> tuple[float | None, bool]:
         """Return the sum of known costs in US dollars (None where none is known), and whether part
@@ -287,17 +267,6 @@ class Ledger:
         sql = f"SELECT task_id, status FROM tasks WHERE task_id IN ({marks})"
         rows = self._writer.ask(lambda db: db.execute(sql, tuple(task_ids)).fetchall())
         return {task_id: Status(status) for task_id, status in rows}
-
-    def size(self) -> int:
-        """Count all tasks, also those the job no longer has."""
-        sql = "SELECT count(*) FROM tasks"
-        return int(self._writer.ask(lambda db: db.execute(sql).fetchone())[0])
-
-    def mean_seconds(self) -> float | None:
-        """Return how long a generation took on average; None where none is known."""
-        sql = "SELECT avg(queue_s + generate_s) FROM tasks"
-        mean: float | None = self._writer.ask(lambda db: db.execute(sql).fetchone())[0]
-        return mean
 
     def column_names(self) -> tuple[list[str], list[str]]:
         """Return the names of all parameters and of all variables that any task has."""
