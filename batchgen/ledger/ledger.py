@@ -139,15 +139,16 @@ class Ledger:
                 raise LedgerError(f"cannot write to {path}: {error.strerror or error}") from error
         return doubtful
 
-    def resume_paid(self, codes: Sequence[str] = ()) -> int:
+    def resume_paid(self, reasons: Sequence[str] = ()) -> int:
         """Put tasks that have an id worth asking about back in flight; return how many.
 
         A poll that timed out and a download that failed are free to try again: the id was paid for.
 
         Args:
-            codes: Only tasks that ended with one of these error codes; all where empty.
+            reasons: Only tasks that ended for one of these, as `Ending.matches` has it; all where
+                empty.
         """
-        return self._writer.ask(lambda db: between.resume_paid(db, codes))
+        return self._writer.ask(lambda db: between.resume_paid(db, reasons))
 
     def refetch_missing(self) -> int:
         """Put tasks whose file has vanished back in flight, to be fetched by their id; count them.
@@ -164,19 +165,38 @@ class Ledger:
         sql = "UPDATE tasks SET status = 'in_flight' WHERE task_id = ?"
         return self._writer.ask(lambda db: db.executemany(sql, missing).rowcount if missing else 0)
 
-    def retry(self, codes: Sequence[str] = ()) -> list[str]:
+    def retry(self, reasons: Sequence[str] = ()) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
 
         Those with an id worth asking about are left to `resume_paid`.
 
         Args:
-            codes: Only tasks that failed with one of these error codes; all where empty.
+            reasons: Only tasks that failed for one of these, as `Ending.matches` has it; all where
+                empty.
 
         Returns:
             The ids of all tasks that wait to be submitted anew, also those that an earlier retry
             did not come to.
         """
-        return self._writer.ask(lambda db: between.retry(db, codes))
+        return self._writer.ask(lambda db: between.retry(db, reasons))
+
+    def replace(
+        self, another: Callable[[Record, int], tuple[Task, str]], reasons: Sequence[str] = ()
+    ) -> list[str]:
+        """Put another task in the place of each failed one that `retry` would submit anew.
+
+        The failed one stays as it is, for good, and is no longer the job's: a job that is admitted
+        with it has the other one instead.
+
+        Args:
+            another: Makes the n-th task that may replace a failed one, n from 1, and the stem of
+                its file's name; asked again while the ledger has such a task already.
+            reasons: As for `retry`.
+
+        Returns:
+            As `retry` does.
+        """
+        return self._writer.ask(lambda db: between.replace(db, reasons, another))
 
     def doubts(self) -> list[tuple[Record, float | None]]:
         """Return the tasks whose submit is in doubt, oldest first, each with its reserved cost.

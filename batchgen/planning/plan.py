@@ -145,7 +145,7 @@ def make_plan(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Pl
         tasks=found.tasks,
         prompts=len(job.prompts),
         repeats=_repeats(job, found.tasks),
-        by_status={word: n for word, n in found.by_status.items() if n or word == "new"},
+        by_status={"new": new, **{word: n for word, n in found.by_status.items() if n}},
         gone=found.gone,
         failures=found.failures,
         axes=dict(axis_values(job)),
