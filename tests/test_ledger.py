@@ -12,6 +12,7 @@ import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -716,6 +717,81 @@ def test_a_failed_task_the_job_no_longer_has_is_not_tried_again(ledger: Ledger) 
     prepared_failures(ledger)
     ledger.admit(tasks(range(3, 6)))
     assert ledger.retry() == ["task00000003"]
+
+
+def another(record: Record, number: int) -> tuple[Task, str]:
+    """Name a replacement after what it replaces: a, b, ... behind its id."""
+    name = f"{record.task_id}{'abc'[number - 1]}"
+    return Task(name, record.idx, {"prompt": "again", "seed": number}, "again"), f"{name}_clip"
+
+
+def test_a_replaced_task_stays_as_it_failed_and_another_waits_in_its_place(ledger: Ledger) -> None:
+    prepared_failures(ledger)
+    before = by_id(ledger)
+    assert ledger.replace(another, ["rejected"]) == ["task00000003a"]
+    found = by_id(ledger)
+    failed, made = found["task00000003"], found["task00000003a"]
+    assert (failed.gone, failed.replaced_by) == (1, "task00000003a")
+    assert failed == replace(before["task00000003"], gone=1, replaced_by="task00000003a")
+    assert (made.status, made.gone, made.attempts) == ("pending", 0, 0)
+    assert (made.idx, made.position) == (failed.idx, failed.position)
+    assert sum(ledger.counts().values()) == 6
+    # What an earlier retry did not come to is still to be done; what was replaced never is again.
+    assert ledger.retry() == ["task00000002", "task00000003a"]
+
+
+def test_what_is_paid_for_is_not_replaced(ledger: Ledger) -> None:
+    prepared_failures(ledger)
+    assert ledger.replace(another, ["timed_out", "download", "ambiguous_submit"]) == []
+    assert ledger.replace(another, ["failed"]) == ["task00000002a", "task00000003a"]
+
+
+def test_a_job_that_still_has_the_failed_task_has_its_replacement(ledger: Ledger) -> None:
+    prepared_failures(ledger)
+    ledger.replace(another, ["rejected"])
+
+    async def fail_again() -> None:
+        await bring(ledger, "task00000003a", Status.FAILED)
+
+    asyncio.run(fail_again())
+    ledger.replace(another, ["generation_failed"])
+    later = [(task(number, index=9 - number), 9 - number, f"{number:04}") for number in range(6)]
+    ledger.admit(later)
+    found = by_id(ledger)
+    chain = ["task00000003", "task00000003a", "task00000003aa"]
+    assert [found[name].gone for name in chain] == [1, 1, 0]
+    assert (found[chain[-1]].idx, found[chain[-1]].position) == (6, 6)
+    assert found["task00000002a"].gone == 0
+    assert sum(ledger.counts().values()) == 6
+    assert [record.task_id for record in asyncio.run(pending(ledger))] == [
+        "task00000005",
+        "task00000003aa",
+        "task00000002a",
+    ]
+
+
+def test_a_replacement_that_was_never_sent_goes_with_its_job_and_comes_back_as_what_failed(
+    ledger: Ledger,
+) -> None:
+    prepared_failures(ledger)
+    ledger.replace(another, ["rejected"])
+    ledger.admit(tasks(range(2)))
+    assert "task00000003a" not in by_id(ledger)
+    ledger.admit(tasks(range(6)))
+    failed = by_id(ledger)["task00000003"]
+    assert (failed.gone, failed.status, failed.replaced_by) == (0, "failed", None)
+    assert ledger.replace(another, ["rejected"]) == ["task00000003a"]
+
+
+def test_a_replacement_the_ledger_has_already_is_passed_over(ledger: Ledger) -> None:
+    prepared_failures(ledger)
+    known = Task("task00000003a", 6, {"prompt": "again", "seed": 1}, "again")
+    ledger.admit([*tasks(range(6)), (known, 6, "known")])
+    assert ledger.replace(another, ["rejected"]) == ["task00000003b"]
+
+
+async def pending(ledger: Ledger) -> list[Record]:
+    return await ledger.pending(-1, 100)
 
 
 def test_the_names_of_all_parameters_and_variables_are_remembered(ledger: Ledger) -> None:

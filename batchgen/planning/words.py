@@ -165,21 +165,16 @@ def _cost(job: Job, plan: Plan) -> Iterator[str]:
     seller = "sandbox" if price.play_money else "provider"
     whose = "usd_per_video" if price.source is PriceSource.JOB else f"the {seller}'s price"
     play = " of play money" if price.play_money else ""
-    if plan.within_budget < plan.new:
-        cost = price.usd * plan.within_budget
-        yield (
-            f"cost: about ${cost:.2f}{play}, ${plan.cost_usd:.2f} without a budget, at {whose} of "
-            f"{_dollars(price.usd)}"
-        )
-    else:
-        yield f"cost: about ${plan.cost_usd:.2f}{play} at {whose} of {_dollars(price.usd)}"
+    cost = price.usd * plan.within_budget
+    whole = f" (${plan.cost_usd:.2f} for all)" if plan.within_budget < plan.new else ""
+    yield f"cost: about ${cost:.2f}{play} at {whose} of {_dollars(price.usd)}{whole}"
 
 
 def _effort(job: Job, plan: Plan) -> Iterator[str]:
     requests = plan.requests
     if requests.downloads:
         each = f"{requests.polls / requests.downloads:.0f} a video"
-        basis = f"{each}, as earlier ones" if plan.past else each
+        basis = f"{each}, as before" if plan.past else each
         yield (
             f"requests: about {_counted(requests.submits, 'submit')}, "
             f"{_counted(requests.polls, 'poll')} ({basis}), "
@@ -187,8 +182,8 @@ def _effort(job: Job, plan: Plan) -> Iterator[str]:
         )
     if plan.seconds is not None and plan.past is not None:
         yield (
-            f"time: about {duration(plan.seconds)}, {job.run.concurrency} at once (the median of "
-            f"{_counted(plan.past.count, 'earlier video')} is {duration(plan.past.seconds)})"
+            f"time: about {duration(plan.seconds)}, {job.run.concurrency} at once "
+            f"(median of {plan.past.count} so far: {duration(plan.past.seconds)})"
         )
 
 

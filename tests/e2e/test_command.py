@@ -210,7 +210,7 @@ def test_failed_tasks_are_reported_and_retried_alone(
     again = batchgen("retry", folder)
     assert again.returncode == 5, again.stderr
     assert account(url)["submits"] == 3
-    assert batchgen("retry", folder, "--only", "no_such_reason").returncode == 5
+    assert batchgen("retry", folder, "--only", "no_such_reason").returncode == 2
     assert account(url)["submits"] == 3
 
 
