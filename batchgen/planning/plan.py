@@ -1,5 +1,6 @@
 """The plan: one walk over a job's tasks, each held against what its run directory knows of it."""
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
@@ -8,7 +9,7 @@ from typing import Final
 
 from batchgen.errors import RunDirectoryError
 from batchgen.expansion import count, expand, variable_names
-from batchgen.job import Job, ProviderSettings
+from batchgen.job import Job, Prompt, ProviderSettings
 from batchgen.ledger.snapshot import Past, Snapshot, Standing, read_ledger
 from batchgen.models import Scalar
 from batchgen.planning import estimate
@@ -267,11 +268,23 @@ def _repeats(job: Job, tasks: int) -> int:
     """Count the cells that ask for the same as an earlier one."""
     if not job.include and not variable_names(job):
         return 0
-    # The same cells under prompts that are no template: none of these can repeat another.
-    prompts = tuple(replace(prompt, template="") for prompt in job.prompts)
     alone = sum("prompt" in row for row in job.include)
-    rows = alone + (len(job.include) - alone) * len(prompts)
-    return count(replace(job, prompts=prompts, include=())) + rows - tasks
+    rows = alone + (len(job.include) - alone) * len(job.prompts)
+    return _cells(job) + rows - tasks
+
+
+def _cells(job: Job) -> int:
+    """Count the cells of all prompts, which no prompt's text changes, without most of the grid."""
+    named = {name for row in job.exclude for name in row}
+    matrix = tuple(axis for axis in job.matrix if axis.name in named)
+    cells = 0
+    for own, prompts in Counter(frozenset(prompt.own.items()) for prompt in job.prompts).items():
+        prompt = Prompt("", own=dict(own))
+        # Whether a cell is left out depends on the axes that `exclude` names and on no other.
+        each = count(replace(job, prompts=(prompt,), matrix=matrix, include=()))
+        free = [len(axis) for axis in job.matrix if axis.name not in named | prompt.own.keys()]
+        cells += prompts * each * math.prod(free)
+    return cells
 
 
 def _batches(tasks: Iterator[Task]) -> Iterator[list[Task]]:
