@@ -159,7 +159,7 @@ def _cost(job: Job, plan: Plan) -> Iterator[str]:
     if plan.price is None or plan.cost_usd is None:
         yield "cost: not known (set budget.usd_per_video)"
         if job.budget.max_usd is not None:
-            yield "budget.max_usd can only hold where the price is known: a run asks for it again"
+            yield "budget.max_usd needs a price: a run asks again, and does not begin without one"
         return
     price = plan.price
     seller = "sandbox" if price.play_money else "provider"
