@@ -326,6 +326,19 @@ def test_plan_prints_exactly_what_is_sent(
     assert sorted(sent) == sorted(json.dumps(each["params"], sort_keys=True) for each in planned)
 
 
+def test_plan_asks_for_the_price_and_for_nothing_else_unless_it_is_offline(
+    batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve(*FAST)
+    job = job_file(tmp_path)
+    planned = json.loads(batchgen("plan", job, "--base-url", url, "--json").stdout)
+    assert (planned["cost_usd"], planned["price_from"]) == (0.24, "provider")
+    offline = json.loads(batchgen("plan", job, "--base-url", url, "--json", "--offline").stdout)
+    assert (offline["cost_usd"], offline["price_from"]) == (None, None)
+    assert account(url)["requests"] == {"models": 1}
+    assert not (tmp_path / "output").exists()
+
+
 @pytest.mark.parametrize("name", ["quickstart", "seed-guidance-grid", "overnight-sweep"])
 def test_the_projects_own_jobs_are_valid(batchgen: Batchgen, name: str) -> None:
     tasks = {"quickstart": 1, "seed-guidance-grid": 29, "overnight-sweep": 200}[name]
