@@ -335,7 +335,8 @@ def test_plan_asks_for_the_price_and_for_nothing_else_unless_it_is_offline(
     assert (planned["cost_usd"], planned["price_from"]) == (0.24, "provider")
     offline = json.loads(batchgen("plan", job, "--base-url", url, "--json", "--offline").stdout)
     assert (offline["cost_usd"], offline["price_from"]) == (None, None)
-    assert account(url)["requests"] == {"models": 1}
+    asked = account(url)["requests"]
+    assert (asked.pop("ledger"), asked) == (1, {"models": 1}), "our own question, and one of plan"
     assert not (tmp_path / "output").exists()
 
 
