@@ -3,10 +3,8 @@
 The whole of `batchgen run` without the command line.
 """
 
-from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -14,8 +12,9 @@ import anyio.abc
 import anyio.to_thread
 
 from batchgen import names
+from batchgen.again import Again, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
-from batchgen.errors import RunDirectoryError, UsageError, first_error
+from batchgen.errors import RunDirectoryError, first_error
 from batchgen.events import (
     Counted,
     Event,
@@ -29,47 +28,22 @@ from batchgen.events import (
 )
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
-from batchgen.ledger import Admission, Ledger, Record
+from batchgen.ledger import Admission, Ledger
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import open_provider
 from batchgen.report.gallery import write_gallery
 from batchgen.report.log import RunLog
 from batchgen.report.manifest import manifest_rows, write_manifest
 from batchgen.report.status import RUNNING, RunStatus, write_status
-from batchgen.reseeding import with_another_seed
 from batchgen.run import Run
 from batchgen.savedjob import save_job
-from batchgen.task import Cause, Status, Task
+from batchgen.task import Status
 from batchgen.transfer import open_transfer
 
 PUBLISH_SECONDS: Final = 5.0
 PUBLISH_SHARE: Final = 20
 """Reports are written so seldom that they take a twentieth of the time, at most."""
 STATUS_SECONDS: Final = 1.0
-_KNOWN_REASONS: Final = frozenset({Status.FAILED, Status.TIMED_OUT, *Cause})
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Which failed tasks are tried again, and how.
-
-    With a new seed a failed task is replaced: another task, with an id of its own, is made in its
-    place. The failed one stays in ledger and manifest as it is, names its replacement there, counts
-    no longer, and is never tried again. Every later run of the unchanged job, which only knows the
-    seed that failed, has the replacement in its place; a job without the failed task has neither.
-    What was paid for already (a generation that took too long, a download that failed) is asked for
-    by its id, and gets no new seed.
-
-    Attributes:
-        reasons: Only those that ended for one of these: an error code, a status (`failed`,
-            `timed_out`) or a phase (`submit`, `generation`, `fetch`, `download`); all where empty.
-        alone: Whether these are all that is done: no task that is new is submitted.
-        new_seed: Whether each that is submitted anew gets another seed.
-    """
-
-    reasons: tuple[str, ...] = ()
-    alone: bool = False
-    new_seed: bool = False
 
 
 class Session:
@@ -249,10 +223,10 @@ async def open_session(
         missing = ledger.refetch_missing()
         if missing:
             observer(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
-        if again is not None and (unmatched := _unmatched(ledger, again.reasons)):
+        if again is not None and (unmatched := unmatched_reasons(ledger, again.reasons)):
             observer(Notice(f"no task ended with {', '.join(unmatched)}"))
         ledger.resume_paid(again.reasons if again is not None else ())
-        retried = _tried_again(job, ledger, again) if again is not None else []
+        retried = tried_again(job, ledger, again) if again is not None else []
         with _placed(ledger):
             for leftover in ledger.directory.parts.iterdir():
                 leftover.unlink()
@@ -269,42 +243,6 @@ async def open_session(
             clock=clock,
         )
         yield Session(job, ledger, admission, run, watchers, clock)
-
-
-def _unmatched(ledger: Ledger, reasons: Sequence[str]) -> list[str]:
-    """Return the reasons for which no task ended.
-
-    Raises:
-        UsageError: Tasks ended badly, but for none of these, and one is no word that is known.
-    """
-    endings = ledger.endings()
-    unmatched = [
-        reason for reason in reasons if not any(ending.matches(reason) for ending in endings)
-    ]
-    named = len(unmatched) < len(reasons) or _KNOWN_REASONS.issuperset(unmatched)
-    if named or not endings:
-        return unmatched
-    counts: Counter[str] = Counter()
-    for ending in endings:
-        counts[ending.code] += ending.count
-    found = ", ".join(f"{code} ({count})" for code, count in counts.most_common())
-    path = ledger.directory.path
-    hint = f"; settle them with: batchgen resolve {path}" if "unresolved" in unmatched else ""
-    raise UsageError(
-        f"no task of {path} ended with {', '.join(unmatched)}; tasks ended with {found}{hint}"
-    )
-
-
-def _tried_again(job: Job, ledger: Ledger, again: Again) -> list[str]:
-    """Make failed tasks ready to be submitted; return the ids of all that wait for it."""
-    if not again.new_seed:
-        return ledger.retry(again.reasons)
-
-    def another(record: Record, number: int) -> tuple[Task, str]:
-        task = with_another_seed(job, record.task(), number)
-        return task, names.stem(job.output.name, task, job.name)
-
-    return ledger.replace(another, again.reasons)
 
 
 @contextmanager

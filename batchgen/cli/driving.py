@@ -7,12 +7,13 @@ from importlib.util import find_spec
 import anyio
 import rich_click as click
 
+from batchgen.again import Again
 from batchgen.display import Kind, choose
 from batchgen.errors import ExitCode, ProviderRefused, first_error
 from batchgen.events import Notice, Observer, Reason, Summary
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
-from batchgen.session import Again, Session, open_session
+from batchgen.session import Session, open_session
 from batchgen.task import UNDER_WAY, Status
 from batchgen.terminal import duration, visible
 

@@ -35,11 +35,11 @@ def retry(
     Failed generations are submitted anew. What is paid for already, a generation that took too long
     or a video that could not be fetched, is asked for by its id.
     """
+    from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
-    from batchgen.session import Again
 
     named = tuple(
         reason for text in reasons for word in text.split(",") if (reason := word.strip())

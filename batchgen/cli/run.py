@@ -54,9 +54,9 @@ def run(
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
         click.echo(f"batchgen: {visible(warning)}", err=True)
+    from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
-    from batchgen.session import Again
 
     return drive(
         loaded,
