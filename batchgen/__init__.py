@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from batchgen._version import __version__
 
 if TYPE_CHECKING:
+    from batchgen.again import Again
     from batchgen.errors import (
         BatchgenError,
         ExitCode,
@@ -49,10 +50,11 @@ if TYPE_CHECKING:
     )
     from batchgen.jobfile import Overrides, load_job
     from batchgen.providers.base import Provider
-    from batchgen.session import Again, Events, run_job, watch_job
+    from batchgen.session import Events, run_job, watch_job
     from batchgen.task import Status, Task
 
 _HOME = {
+    "batchgen.again": ("Again",),
     "batchgen.errors": (
         "BatchgenError", "ExitCode", "JobFileError", "LedgerError", "Place", "Problem",
         "ProviderRefused", "RunDirectoryError", "RunLocked", "UsageError",
@@ -67,7 +69,7 @@ _HOME = {
     ),
     "batchgen.jobfile": ("Overrides", "load_job"),
     "batchgen.providers.base": ("Provider",),
-    "batchgen.session": ("Again", "Events", "run_job", "watch_job"),
+    "batchgen.session": ("Events", "run_job", "watch_job"),
     "batchgen.task": ("Status", "Task"),
 }  # fmt: skip
 

@@ -5,7 +5,6 @@ The whole of `batchgen run` without the command line.
 
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from typing import Final
 
 import anyio
@@ -13,6 +12,7 @@ import anyio.abc
 import anyio.to_thread
 
 from batchgen import names
+from batchgen.again import Again, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
 from batchgen.errors import RunDirectoryError, first_error
 from batchgen.events import (
@@ -29,7 +29,8 @@ from batchgen.events import (
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger import Admission, Ledger
-from batchgen.providers import Provider, open_provider
+from batchgen.providers.base import Provider
+from batchgen.providers.opening import open_provider
 from batchgen.report.log import RunLog
 from batchgen.report.reports import write_reports
 from batchgen.report.status import RUNNING, RunStatus, write_status
@@ -42,19 +43,6 @@ PUBLISH_SECONDS: Final = 5.0
 PUBLISH_SHARE: Final = 50
 """Reports are written so seldom that they take a fiftieth of the time, at most."""
 STATUS_SECONDS: Final = 1.0
-
-
-@dataclass(frozen=True, slots=True)
-class Again:
-    """Which failed tasks are tried again.
-
-    Attributes:
-        codes: Only those that failed with one of these error codes; all where empty.
-        alone: Whether these are all that is done: no task that is new is submitted.
-    """
-
-    codes: tuple[str, ...] = ()
-    alone: bool = False
 
 
 class Session:
@@ -200,7 +188,7 @@ async def open_session(
         RunDirectoryError: The run directory cannot be used.
         RunLocked: Another process works in it.
         ProviderRefused: There is no key.
-        UsageError: An extra is missing.
+        UsageError: An extra is missing, or no task ended for any of the reasons.
     """
     clock = clock or SystemClock()
     async with AsyncExitStack() as stack:
@@ -222,8 +210,10 @@ async def open_session(
         missing = ledger.refetch_missing()
         if missing:
             observer(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
-        ledger.resume_paid(again.codes if again is not None else ())
-        retried = ledger.retry(again.codes) if again is not None else []
+        if again is not None and (unmatched := unmatched_reasons(ledger, again.reasons)):
+            observer(Notice(f"no task ended with {', '.join(unmatched)}"))
+        ledger.resume_paid(again.reasons if again is not None else ())
+        retried = tried_again(job, ledger, again) if again is not None else []
         with _placed(ledger):
             for leftover in ledger.directory.parts.iterdir():
                 leftover.unlink()

@@ -169,7 +169,7 @@ MUTATIONS: Final = (
     ),
     Mutation(
         "a budget counts what is in doubt",
-        "batchgen/ledger/ledger.py",
+        "batchgen/ledger/questions.py",
         (
             (
                 "tasks.status NOT IN ('pending', 'cancelled')",

@@ -122,6 +122,7 @@ class Expected:
     completed: bool = False
     sha256: str | None = None
     attempts: int = 0
+    replaced_by: str | None = None
 
     def forget(self) -> None:
         """Forget everything that came of earlier submits, as a retry does."""
@@ -163,10 +164,11 @@ class LedgerMachine(RuleBasedStateMachine):
     def admitted(self, numbers: list[int], count: int) -> None:
         wanted = [f"task{number:08}" for number in numbers[:count]]
         known = [name for name in wanted if name in self.tasks]
+        placed = {self._in_place_of(name) for name in wanted}
         dropped = [
             name
             for name, task in self.tasks.items()
-            if name not in wanted and task.status is Status.PENDING and not task.attempts
+            if name not in placed and task.status is Status.PENDING and not task.attempts
         ]
         admission = self.ledger.admit(
             made_task(number, place) for place, number in enumerate(numbers[:count])
@@ -176,8 +178,16 @@ class LedgerMachine(RuleBasedStateMachine):
         for name in dropped:
             del self.tasks[name]
         for name, task in self.tasks.items():
-            task.gone = name not in wanted
+            task.gone = name not in placed
+            if task.replaced_by in dropped:
+                task.replaced_by = None
         self.tasks |= {name: Expected() for name in wanted if name not in self.tasks}
+
+    def _in_place_of(self, name: str) -> str:
+        """Follow a task that was replaced to the one that is the job's now."""
+        while name in self.tasks and (later := self.tasks[name].replaced_by) is not None:
+            name = later
+        return name
 
     # Steps.
 
@@ -421,11 +431,40 @@ class LedgerMachine(RuleBasedStateMachine):
             ):
                 task.status = Status.PENDING
                 task.forget()
-        assert set(self.ledger.retry(codes)) == {
+        assert set(self.ledger.retry(codes)) == self._waiting()
+
+    def _waiting(self) -> set[str]:
+        made = {task.replaced_by for task in self.tasks.values()}
+        return {
             name
             for name, task in self.tasks.items()
-            if task.status is Status.PENDING and task.attempts and not task.gone
+            if task.status is Status.PENDING and not task.gone and (task.attempts or name in made)
         }
+
+    @rule(number=TASKS, codes=st.sampled_from([(), ("one",), ("submit",), ("none",)]))
+    def replaced(self, number: int, codes: tuple[str, ...]) -> None:
+        """What failed gets another in its place, which the unchanged job then has."""
+        self.intended(number, 0.06)
+        self.failed(number, Cause.SUBMIT, "one")
+        chosen = [
+            name
+            for name, task in self.tasks.items()
+            if task.status is Status.FAILED
+            and not task.gone
+            and task.cause in (Cause.SUBMIT, Cause.GENERATION)
+            and (not codes or task.code in codes or task.cause in codes)
+        ]
+        for name in chosen:
+            self.tasks[name].gone = True
+            self.tasks[name].replaced_by = f"{name}+"
+            self.tasks[f"{name}+"] = Expected()
+        assert set(self.ledger.replace(self._another, codes)) == self._waiting()
+        self.admitted(list(range(8)), 8)
+
+    @staticmethod
+    def _another(record: Record, _: int) -> tuple[Task, str]:
+        made = replace(record.task(), task_id=f"{record.task_id}+")
+        return made, f"{record.stem}+"
 
     @rule()
     def refetched(self) -> None:
@@ -526,6 +565,7 @@ class LedgerMachine(RuleBasedStateMachine):
             cost=record.cost_usd,
             sha256=record.sha256,
             attempts=record.attempts,
+            replaced_by=record.replaced_by,
         )
 
     @invariant()
@@ -538,7 +578,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def counts_add_up(self) -> None:
         there = Counter(task.status for task in self.tasks.values() if not task.gone)
         assert self.ledger.counts() == dict(there)
-        assert self.ledger.size() == len(self.tasks)
+        assert len(list(self.ledger.records())) == len(self.tasks)
 
     @invariant()
     def what_is_committed_is_what_was_reserved_or_charged(self) -> None:

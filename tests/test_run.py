@@ -259,7 +259,7 @@ async def test_a_request_the_provider_rejects_fails_its_task_alone(
     summary, _ = await do(job(tmp_path, 3), provider)
     assert summary.counts == {Status.SUCCEEDED: 2, Status.FAILED: 1}
     with Ledger.open(tmp_path / "run") as ledger:
-        assert ledger.failures()[0][0] == "moderation"
+        assert ledger.endings()[0].code == "moderation"
 
 
 async def test_a_key_refused_at_the_door_ends_the_run_with_nothing_failed(

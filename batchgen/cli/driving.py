@@ -7,13 +7,14 @@ from importlib.util import find_spec
 import anyio
 
 from batchgen import notify
+from batchgen.again import Again
 from batchgen.cli.look import click
 from batchgen.display import Kind, choose
 from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
 from batchgen.events import Level, Notice, Observer, Reason, Summary
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
-from batchgen.session import Again, Session, open_session
+from batchgen.session import Session, open_session
 from batchgen.task import Status
 from batchgen.terminal import duration, visible
 

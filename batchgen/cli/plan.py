@@ -11,9 +11,6 @@ from batchgen.cli.options import job_argument, job_options, load
 
 if TYPE_CHECKING:
     from batchgen.job import Job
-    from batchgen.planning import Plan
-
-_SHOWN_APART = ("model", "prompt")
 
 
 @click.command
@@ -21,19 +18,23 @@ _SHOWN_APART = ("model", "prompt")
 @job_options
 @click.option("--json", "as_json", is_flag=True, help="One JSON object.")
 @click.option("--tasks", is_flag=True, help="One JSON object a line for each task.")
-def plan(job: Path, *, as_json: bool, tasks: bool, **overrides: Any) -> None:
-    """Say what `run` would do, and send nothing."""
+@click.option("--offline", is_flag=True, help="Do not ask the provider what a video costs.")
+def plan(job: Path, *, as_json: bool, tasks: bool, offline: bool, **overrides: Any) -> None:
+    """Say what `run` would do against what the run directory already holds.
+
+    Nothing is submitted, no key is sent, and nothing is written. Where the job names no
+    usd_per_video, the provider is asked for its price, for two seconds at most.
+    """
     loaded = load(job, **overrides)
     if tasks:
         _print_tasks(loaded)
         return
-    from batchgen.planning import make_plan
-    from batchgen.terminal import visible
+    from batchgen.planning.plan import make_plan
+    from batchgen.planning.words import sentences
+    from batchgen.providers.pricing import known_price, quoted_price
 
-    for warning in loaded.warnings:
-        click.echo(f"batchgen: {visible(warning)}", err=True)
-    made = make_plan(loaded)
-    click.echo(json.dumps(made.as_json()) if as_json else _sentences(loaded, made))
+    made = make_plan(loaded, known_price if offline else quoted_price)
+    click.echo(json.dumps(made.as_json()) if as_json else sentences(loaded, made))
 
 
 def _print_tasks(job: "Job") -> None:
@@ -48,37 +49,3 @@ def _print_tasks(job: "Job") -> None:
     except BrokenPipeError:
         # Whoever read has seen enough. Python would complain again when it flushes at the end.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-
-
-def _sentences(job: "Job", plan: "Plan") -> str:
-    from batchgen.templates import text
-    from batchgen.terminal import duration, shortened, visible
-
-    noun = "task" if plan.tasks == 1 else "tasks"
-    model = f"{job.provider.model} at {job.provider.kind}"
-    if job.provider.base_url is not None:
-        # It is where the key goes.
-        model += f" ({job.provider.base_url})"
-    lines = [f"{job.name}: {plan.tasks} {noun}, {model}"]
-    if plan.prompts > 1:
-        lines.append(f"  prompts x {plan.prompts}")
-    for name, values in plan.axes.items():
-        shown = ", ".join(text(value) for value in values[:12])
-        more = ", …" if len(values) > 12 else ""
-        lines.append(f"  {name} x {len(values)}: {shortened(shown, 70)}{more}")
-    lines.append(f"in {job.output.dir}:")
-    lines += [f"  {count:>7} {words}" for words, count in plan.in_words()]
-    lines.append("first tasks:")
-    for task in plan.first:
-        chosen = {name: value for name, value in task.params.items() if name not in _SHOWN_APART}
-        words = " ".join(f"{name}={text(value)}" for name, value in chosen.items())
-        lines.append(f"  {task.index:>4}  {task.task_id}  {words}  {shortened(task.prompt, 50)}")
-    if plan.by_status["new"] == 0:
-        lines.append("nothing new to make, nothing to pay")
-    elif plan.cost_usd is not None:
-        lines.append(f"cost: about ${plan.cost_usd:.2f}")
-    else:
-        lines.append("cost: not known (set budget.usd_per_video)")
-    if plan.seconds is not None:
-        lines.append(f"time: about {duration(plan.seconds)}, as earlier ones took")
-    return "\n".join(map(visible, lines))

@@ -11,28 +11,41 @@ from batchgen.cli.run import display_option, quiet_option, verbose_option
 @run_argument
 @click.option(
     "--only",
+    "reasons",
     multiple=True,
     metavar="REASON",
-    help="Only tasks with this error code, such as moderation. May be given several times.",
+    help="Only tasks that ended so: an error code such as moderation, a status (failed, timed_out) "
+    "or a phase (submit, generation, fetch, download). Several with commas, or given again.",
+)
+@click.option(
+    "--new-seed",
+    is_flag=True,
+    help="Submit them with another seed, as tasks of their own; the failed ones stay in the "
+    "manifest and name their replacement.",
 )
 @display_option
 @quiet_option
 @verbose_option
-def retry(run: Path, *, only: tuple[str, ...], display: str, quiet: bool, verbose: bool) -> int:
+def retry(
+    run: Path, *, reasons: tuple[str, ...], new_seed: bool, display: str, quiet: bool, verbose: bool
+) -> int:
     """Run the failed tasks of RUN again, and only those.
 
-    Failed generations are submitted anew; a video that exists but could not be fetched is fetched.
+    Failed generations are submitted anew. What is paid for already, a generation that took too long
+    or a video that could not be fetched, is asked for by its id.
     """
+    from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
-    from batchgen.session import Again
 
-    codes = tuple(code for text in only for code in text.split(",") if code)
+    named = tuple(
+        reason for text in reasons for word in text.split(",") if (reason := word.strip())
+    )
     return drive(
         saved_job(RunDirectory(run_directory(run))),
         display=Kind.NONE if quiet else Kind(display),
         verbose=verbose,
-        again=Again(codes=codes, alone=True),
+        again=Again(named, alone=True, new_seed=new_seed),
     )

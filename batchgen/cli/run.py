@@ -21,7 +21,13 @@ verbose_option = click.option("-v", "--verbose", is_flag=True, help="Show every 
 @click.command
 @job_argument
 @job_options
-@click.option("--limit", type=click.IntRange(1), metavar="N", help="Submit N new tasks, at most.")
+@click.option(
+    "--limit",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Submit N new tasks, at most: a taste of a large job, and the same again for the next N. "
+    "With `run: {order: shuffled}` or `interleaved` in the job it is a mixed one.",
+)
 @click.option("--retry-failed", is_flag=True, help="Submit failed tasks again, too.")
 @click.option("-y", "--yes", is_flag=True, help="Do not ask before money is spent.")
 @display_option
@@ -47,9 +53,9 @@ def run(
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
         click.echo(f"batchgen: {visible(warning)}", err=True)
+    from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
-    from batchgen.session import Again
 
     return drive(
         loaded,

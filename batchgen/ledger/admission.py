@@ -49,14 +49,18 @@ def admit(db: sqlite3.Connection, tasks: Iterable[Arrival]) -> Admission:
         if away and _back(db, task, position):
             known += 1
             away -= 1
-        elif _insert(db, task, position, stem):
+        elif insert(db, task, position, stem):
             new += 1
         else:
             duplicates += 1
+    _put_replacements_in_place(db)
     # What was never sent and is no longer wanted leaves no trace; what was paid for stays.
-    gone = db.execute(
-        "DELETE FROM tasks WHERE gone = 1 AND status = 'pending' AND attempts = 0"
-    ).rowcount
+    unsent = "gone = 1 AND status = 'pending' AND attempts = 0"
+    db.execute(
+        "UPDATE tasks SET replaced_by = NULL WHERE replaced_by IN"
+        f" (SELECT task_id FROM tasks WHERE {unsent})"
+    )
+    gone = db.execute(f"DELETE FROM tasks WHERE {unsent}").rowcount
     for key, names in (("names:params", params), ("names:variables", variables)):
         row = db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
         names.update(json.loads(row[0]) if row else ())
@@ -98,7 +102,25 @@ def _back(db: sqlite3.Connection, task: Task, position: int) -> bool:
     return db.execute(sql, (task.index, position, task.task_id)).rowcount == 1
 
 
-def _insert(db: sqlite3.Connection, task: Task, position: int, stem: str) -> bool:
+def _put_replacements_in_place(db: sqlite3.Connection) -> None:
+    """Let the job have, instead of each task that was replaced, the one made in its place.
+
+    The job file knows the seed that failed; as long as it has that task, it has its replacement.
+    """
+    replaced = (
+        "SELECT replaced_by, idx, position, task_id FROM tasks"
+        " WHERE replaced_by IS NOT NULL AND NOT gone"
+    )
+    while rows := db.execute(replaced).fetchall():
+        for replacement, index, position, task_id in rows:
+            db.execute(
+                "UPDATE tasks SET gone = 0, idx = ?, position = ? WHERE task_id = ?",
+                (index, position, replacement),
+            )
+            db.execute("UPDATE tasks SET gone = 1 WHERE task_id = ?", (task_id,))
+
+
+def insert(db: sqlite3.Connection, task: Task, position: int, stem: str) -> bool:
     """Add a task; return False where the job has it already."""
     values: Mapping[str, object] = {
         "task_id": task.task_id,

@@ -2,14 +2,15 @@
 
 import os
 import sqlite3
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 from batchgen.errors import LedgerError
+from batchgen.ledger.admission import insert
 from batchgen.ledger.moves import move, record, settle_submit, take_id
 from batchgen.ledger.tables import SELECT, Record, file_name
-from batchgen.task import Cause, Status
+from batchgen.task import Cause, Status, Task
 
 IN_DOUBT: Final = frozenset({Status.UNRESOLVED})
 """Where a submit may be given up."""
@@ -50,29 +51,70 @@ def refetch_missing(db: sqlite3.Connection, folder: Path) -> int:
     return len(missing)
 
 
-def resume_paid(db: sqlite3.Connection, codes: Sequence[str]) -> int:
+def resume_paid(db: sqlite3.Connection, reasons: Sequence[str]) -> int:
     """Put tasks with an id worth asking about back in flight; count them."""
     sql = (
         "UPDATE tasks SET status = 'in_flight', error_code = NULL, error_message = NULL,"
         " cause = NULL WHERE generation_id IS NOT NULL AND (status = 'timed_out'"
-        f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(codes)}"
+        f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(reasons)}"
     )
-    return db.execute(sql, tuple(codes)).rowcount
+    return db.execute(sql, _places(reasons)).rowcount
 
 
-def retry(db: sqlite3.Connection, codes: Sequence[str]) -> list[str]:
+_TO_SUBMIT_ANEW: Final = "status = 'failed' AND NOT gone AND cause IN ('submit', 'generation')"
+
+
+def retry(db: sqlite3.Connection, reasons: Sequence[str]) -> list[str]:
     """Make failed tasks pending again; return the ids of all that wait to be submitted anew."""
     sql = (
         "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
         " client_request_id = NULL, submitted_at = NULL, completed_at = NULL, polls = 0,"
         " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
         " error_code = NULL, error_message = NULL, cause = NULL"
-        " WHERE status = 'failed' AND NOT gone"
-        f" AND cause IN ('submit', 'generation'){_only(codes)}"
+        f" WHERE {_TO_SUBMIT_ANEW}{_only(reasons)}"
     )
-    db.execute(sql, tuple(codes))
-    waiting = "SELECT task_id FROM tasks WHERE status = 'pending' AND attempts AND NOT gone"
-    return [row[0] for row in db.execute(waiting)]
+    db.execute(sql, _places(reasons))
+    return _waiting(db)
+
+
+def replace(
+    db: sqlite3.Connection,
+    reasons: Sequence[str],
+    another: Callable[[Record, int], tuple[Task, str]],
+) -> list[str]:
+    """Put another task in the place of each failed one; return the ids of all that wait.
+
+    The failed task keeps its row as it is, with the id of the other one, and is no longer the
+    job's.
+
+    Args:
+        db: The database, in a transaction.
+        reasons: Only tasks that failed for one of these; all where empty.
+        another: Makes the n-th task that may replace a failed one, and the stem of its file's name.
+    """
+    sql = f"{SELECT} WHERE {_TO_SUBMIT_ANEW}{_only(reasons)} ORDER BY position"
+    for failed in [Record(*row) for row in db.execute(sql, _places(reasons))]:
+        number = 1
+        task, stem = another(failed, number)
+        while not insert(db, task, failed.position, stem):
+            number += 1
+            task, stem = another(failed, number)
+        db.execute(
+            "UPDATE tasks SET gone = 1, replaced_by = ? WHERE task_id = ?",
+            (task.task_id, failed.task_id),
+        )
+    return _waiting(db)
+
+
+def _waiting(db: sqlite3.Connection) -> list[str]:
+    """Return the ids of tasks to be submitted in place of a failed submit or a failed task."""
+    return [
+        row[0]
+        for row in db.execute(
+            "SELECT task_id FROM tasks WHERE status = 'pending' AND NOT gone AND (attempts"
+            " OR task_id IN (SELECT replaced_by FROM tasks WHERE replaced_by IS NOT NULL))"
+        )
+    ]
 
 
 def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:
@@ -143,6 +185,14 @@ def _refuse_unless(db: sqlite3.Connection, task_id: str, statuses: Collection[St
         raise LedgerError(f"task {task_id} is {status.exported}: there is nothing to settle")
 
 
-def _only(codes: Sequence[str]) -> str:
-    """Narrow a statement to tasks that ended with one of these error codes."""
-    return f" AND error_code IN ({', '.join('?' * len(codes))})" if codes else ""
+def _only(reasons: Sequence[str]) -> str:
+    """Narrow a statement to tasks that ended for one of these: a code, a status or a phase."""
+    marks = ", ".join("?" * len(reasons))
+    columns = ("error_code", "status", "cause")
+    words = " OR ".join(f"{column} IN ({marks})" for column in columns)
+    return f" AND ({words})" if reasons else ""
+
+
+def _places(reasons: Sequence[str]) -> tuple[str, ...]:
+    """Return what stands in the places that `_only` leaves."""
+    return tuple(reasons) * 3

@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from batchgen.errors import LedgerError, RunDirectoryError
-from batchgen.ledger import between, moves
+from batchgen.ledger import between, moves, questions
 from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
@@ -139,15 +140,16 @@ class Ledger:
                 raise LedgerError(f"cannot write to {path}: {error.strerror or error}") from error
         return doubtful
 
-    def resume_paid(self, codes: Sequence[str] = ()) -> int:
+    def resume_paid(self, reasons: Sequence[str] = ()) -> int:
         """Put tasks that have an id worth asking about back in flight; return how many.
 
         A poll that timed out and a download that failed are free to try again: the id was paid for.
 
         Args:
-            codes: Only tasks that ended with one of these error codes; all where empty.
+            reasons: Only tasks that ended for one of these, as `Ending.matches` has it; all where
+                empty.
         """
-        return self._writer.ask(lambda db: between.resume_paid(db, codes))
+        return self._writer.ask(lambda db: between.resume_paid(db, reasons))
 
     def refetch_missing(self) -> int:
         """Put tasks whose file has vanished back in flight, to be fetched by their id; count them.
@@ -157,19 +159,38 @@ class Ledger:
         folder = self.directory.path
         return self._writer.ask(lambda db: between.refetch_missing(db, folder))
 
-    def retry(self, codes: Sequence[str] = ()) -> list[str]:
+    def retry(self, reasons: Sequence[str] = ()) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
 
         Those with an id worth asking about are left to `resume_paid`.
 
         Args:
-            codes: Only tasks that failed with one of these error codes; all where empty.
+            reasons: Only tasks that failed for one of these, as `Ending.matches` has it; all where
+                empty.
 
         Returns:
             The ids of all tasks that wait to be submitted anew, also those that an earlier retry
             did not come to.
         """
-        return self._writer.ask(lambda db: between.retry(db, codes))
+        return self._writer.ask(lambda db: between.retry(db, reasons))
+
+    def replace(
+        self, another: Callable[[Record, int], tuple[Task, str]], reasons: Sequence[str] = ()
+    ) -> list[str]:
+        """Put another task in the place of each failed one that `retry` would submit anew.
+
+        The failed one stays as it is, for good, and is no longer the job's: a job that is admitted
+        with it has the other one instead.
+
+        Args:
+            another: Makes the n-th task that may replace a failed one, n from 1, and the stem of
+                its file's name; asked again while the ledger has such a task already.
+            reasons: As for `retry`.
+
+        Returns:
+            As `retry` does.
+        """
+        return self._writer.ask(lambda db: between.replace(db, reasons, another))
 
     def doubts(self) -> list[tuple[Record, float | None]]:
         """Return the tasks whose submit is in doubt, oldest first, each with its reserved cost.
@@ -224,34 +245,13 @@ class Ledger:
         )
         return {Status(status): count for status, count in rows}
 
-    def failures(self) -> list[tuple[str, str, int]]:
-        """Return (error code, an example of its message, how many), most first."""
-        return self._writer.ask(
-            lambda db: db.execute(
-                "SELECT coalesce(error_code, ''), max(coalesce(error_message, '')), count(*) AS n"
-                " FROM tasks WHERE NOT gone AND status IN ('failed', 'timed_out', 'unresolved')"
-                " GROUP BY error_code ORDER BY n DESC"
-            ).fetchall()
-        )
+    def endings(self) -> list[Ending]:
+        """Return how tasks of the job failed or timed out, most first."""
+        return self._writer.ask(questions.endings)
 
     def committed(self) -> tuple[float, int]:
-        """Return what is spent or reserved, in US dollars, and how many submits that is.
-
-        A submit counts while the provider has it, had it or may have it, and one in doubt that was
-        given up counts too; a refused one and a failed generation cost nothing.
-        """
-        sql = (
-            "SELECT coalesce(sum(CASE WHEN submits.outcome IN ('resubmitted', 'abandoned')"
-            " THEN submits.reserved_usd"
-            " ELSE coalesce(tasks.cost_usd, submits.reserved_usd) END), 0), count(*)"
-            " FROM submits JOIN tasks USING (task_id)"
-            " WHERE submits.outcome IN ('resubmitted', 'abandoned')"
-            " OR (submits.client_request_id = tasks.client_request_id"
-            " AND tasks.status NOT IN ('pending', 'cancelled')"
-            " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
-        )
-        total, count = self._writer.ask(lambda db: db.execute(sql).fetchone())
-        return float(total), int(count)
+        """Return what is spent or reserved, in US dollars, and how many submits that is."""
+        return self._writer.ask(questions.committed)
 
     def changes(self) -> int:
         """Return a number that grows with every row that is changed while the ledger is open."""
@@ -283,17 +283,6 @@ class Ledger:
         sql = f"SELECT task_id, status FROM tasks WHERE task_id IN ({marks})"
         rows = self._writer.ask(lambda db: db.execute(sql, tuple(task_ids)).fetchall())
         return {task_id: Status(status) for task_id, status in rows}
-
-    def size(self) -> int:
-        """Count all tasks, also those the job no longer has."""
-        sql = "SELECT count(*) FROM tasks"
-        return int(self._writer.ask(lambda db: db.execute(sql).fetchone())[0])
-
-    def mean_seconds(self) -> float | None:
-        """Return how long a generation took on average; None where none is known."""
-        sql = "SELECT avg(queue_s + generate_s) FROM tasks"
-        mean: float | None = self._writer.ask(lambda db: db.execute(sql).fetchone())[0]
-        return mean
 
     def durations(self, limit: int) -> list[tuple[Mapping[str, Scalar], float]]:
         """Return the parameters of tasks that were made last, and the seconds each took.

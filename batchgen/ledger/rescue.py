@@ -24,7 +24,7 @@ class Rescue:
         """
         flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o644)
-        content = os.pread(self._descriptor, ROOM, 0).replace(b"\0", b" ").rstrip()
+        content = _written(os.pread(self._descriptor, ROOM, 0))
         self._end = len(content)
         self.found = list(_entries(content))
         if os.fstat(self._descriptor).st_size < ROOM:
@@ -61,6 +61,24 @@ class Rescue:
             written = os.pwrite(self._descriptor, rest, at)
             at, rest = at + written, rest[written:]
         os.fsync(self._descriptor)
+
+
+def rescued(path: Path) -> list[tuple[str, str]]:
+    """Read the task ids and generation ids that were rescued, and leave the file as it is.
+
+    Raises:
+        OSError: It is there and cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return list(_entries(_written(file.read(ROOM))))
+    except FileNotFoundError:
+        return []
+
+
+def _written(content: bytes) -> bytes:
+    """Take off the room that is still blank."""
+    return content.replace(b"\0", b" ").rstrip()
 
 
 def _entries(content: bytes) -> Iterator[tuple[str, str]]:

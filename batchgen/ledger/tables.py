@@ -11,7 +11,7 @@ from batchgen.ledger.wal import is_damaged
 from batchgen.models import Scalar
 from batchgen.task import Status, Task
 
-SCHEMA_VERSION: Final = 1
+SCHEMA_VERSION: Final = 2
 SMALLEST_PAGE: Final = 512
 """Bytes; no SQLite database that holds anything is smaller."""
 
@@ -51,11 +51,13 @@ CREATE TABLE tasks (
     cost_is_estimate INTEGER,
     error_code TEXT,
     error_message TEXT,
-    cause TEXT
+    cause TEXT,
+    replaced_by TEXT            -- the same with another seed, made in its place
 ) WITHOUT ROWID;
 CREATE INDEX by_status ON tasks (status, gone, position);
 CREATE INDEX by_generation ON tasks (generation_id);
 CREATE INDEX by_index ON tasks (gone, idx, task_id);
+CREATE INDEX by_replacement ON tasks (replaced_by) WHERE replaced_by IS NOT NULL;
 CREATE TABLE submits (          -- every intent ever committed, and what came of it
     client_request_id TEXT PRIMARY KEY,
     task_id TEXT NOT NULL,
@@ -110,6 +112,7 @@ class Record:
     error_code: str | None
     error_message: str | None
     cause: str | None
+    replaced_by: str | None
 
     @property
     def file_name(self) -> str:
@@ -163,11 +166,16 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
                 f"cannot write to {path.parent}: the disk is full; make room and run again, "
                 "or choose another directory with --output"
             ) from error
-        raise RunDirectoryError(
-            f"{path} cannot be used: {error}. Nothing was changed. It alone knows what was paid "
-            "for: restore it from a copy, or run with another --output"
-        ) from error
+        raise refusal(path, error) from error
     return db
+
+
+def refusal(path: Path, why: object) -> RunDirectoryError:
+    """Say that a ledger cannot be used, and what to do."""
+    return RunDirectoryError(
+        f"{path} cannot be used: {why}. Nothing was changed. It alone knows what was paid "
+        "for: restore it from a copy, or run with another --output"
+    )
 
 
 def _refuse_what_sqlite_would_not(path: Path) -> None:
@@ -187,14 +195,20 @@ def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
         raise RunDirectoryError("it is empty or gone, but the results of a run lie beside it")
     if not empty:
         # Before the journal's mode, which is written into the file: it may be a foreign one.
-        _check(db)
+        check(db)
     db.execute("PRAGMA journal_mode = WAL")
     db.execute("PRAGMA synchronous = FULL")
     if empty:
         db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
 
 
-def _check(db: sqlite3.Connection) -> None:
+def check(db: sqlite3.Connection) -> None:
+    """Refuse a database that is another version's, or damaged.
+
+    Raises:
+        RunDirectoryError: Another version wrote it.
+        sqlite3.DatabaseError: It is damaged, or no database.
+    """
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != SCHEMA_VERSION:
         raise RunDirectoryError(

@@ -1,6 +1,4 @@
-"""Who makes the videos: one file a wire format, all behind the same small seam."""
+"""Who makes the videos: one file a wire format, all behind the same small seam.
 
-from batchgen.providers.base import Provider
-from batchgen.providers.opening import open_provider
-
-__all__ = ["Provider", "open_provider"]
+Imports nothing: a command that only asks for a price needs no HTTP client.
+"""

@@ -139,8 +139,7 @@ class AimlApi:
 
     async def price(self) -> float | None:
         """Return what one video costs in US dollars; None where it is not a fixed price."""
-        query = urlencode({"id": self._model, "include": "pricing"})
-        answer = await self._query(f"/v1/models?{query}", authorized=False)
+        answer = await self._query(wire.price_path(self._model), authorized=False)
         if isinstance(answer, _Answer) and answer.status == 200:
             return wire.read_price(answer.body, self._model)
         return None

@@ -1,9 +1,12 @@
 """The seam between a run and the outside: what a provider of videos must be able to do."""
 
 from collections.abc import Collection
-from typing import Protocol
+from typing import Final, Protocol
 
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
+
+BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
+"""Where a provider is when the job does not say; the sandbox is wherever it was started."""
 
 
 class Provider(Protocol):

@@ -11,11 +11,10 @@ from batchgen.errors import ProviderRefused
 from batchgen.job import Job, ProviderSettings
 from batchgen.models import TABLES, Table
 from batchgen.providers.aimlapi import Secret, connect
-from batchgen.providers.base import Provider
+from batchgen.providers.base import BASE_URLS, Provider
 from batchgen.rundir import RunDirectory
 from batchgen.urls import base_url_objection
 
-BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
 KEY_NAMES: Final = {
     "aimlapi": ("AIMLAPI_KEY", "AIML_API_KEY"),
     "sandbox": ("BATCHGEN_SANDBOX_KEY",),

@@ -8,7 +8,7 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 from batchgen.headers import retry_after
 from batchgen.models import WAN_1_3B
@@ -108,6 +108,11 @@ def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None]:
     pagination = content.get("pagination")
     more = isinstance(pagination, dict) and pagination.get("has_more") is True
     return found, more and bool(rows), oldest
+
+
+def price_path(model: str) -> str:
+    """Return where a model's price is asked for, which takes no key."""
+    return f"/v1/models?{urlencode({'id': model, 'include': 'pricing'})}"
 
 
 def read_price(body: bytes, model: str) -> float | None:

@@ -20,6 +20,7 @@ TAIL: Final = (
     "attempts",
     "error_code",
     "error_message",
+    "replaced_by",
     "bytes",
     "sha256",
     "width",

@@ -106,6 +106,7 @@ class Layout:
             "attempts": record.attempts,
             "error_code": record.error_code,
             "error_message": record.error_message,
+            "replaced_by": record.replaced_by,
             "bytes": record.bytes if succeeded else None,
             "sha256": record.sha256 if succeeded else None,
             "width": record.width,

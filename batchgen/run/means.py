@@ -21,7 +21,7 @@ from batchgen.outcomes import (
     describe,
 )
 from batchgen.policy import Action, Health, Phase, backoff, decide, health
-from batchgen.providers import Provider
+from batchgen.providers.base import Provider
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
 from batchgen.run.traffic import Traffic

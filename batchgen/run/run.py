@@ -17,7 +17,7 @@ from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job, OnAmbiguous
 from batchgen.ledger import Ledger, Record
 from batchgen.policy import Phase
-from batchgen.providers import Provider
+from batchgen.providers.base import Provider
 from batchgen.run.carry import carry, resume
 from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
 from batchgen.run.means import Generation, Means

@@ -1,10 +1,13 @@
 """A browser plays what a run leaves."""
 
+import json
 import shutil
-from collections.abc import Iterator
+import urllib.request
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from playwright.sync_api import Browser, sync_playwright
 
 from tests.conftest import REPO, Batchgen
@@ -69,3 +72,45 @@ def test_the_page_of_a_run_shows_its_clip(
         pytest.fail("no clip was loaded")
     assert "A red fox trots through fresh snow" in page.inner_text("body")
     assert errors == []
+
+
+ODD_PROMPTS = (
+    "Paper boat: macro, \"rain\" # and 'wind'",
+    "two lines\n  and a tab\t, then ${seed} and $${not} and $$5",
+    "emoji \U0001f98a, \u72d0, 1.5e3, - yes, %TAG {a: b} [c] \\d",
+)
+
+
+def test_picks_saved_from_the_page_are_a_job_that_finds_everything_made(
+    batchgen: Batchgen, serve: Callable[..., str], browser: Browser, tmp_path: Path
+) -> None:
+    url = serve("--queue", "0s", "--generate", "0.05s")
+    job = {
+        "prompts": list(ODD_PROMPTS),
+        "defaults": {"negative_prompt": "", "shift": 5.0},
+        "matrix": {"guidance_scale": [3, 4.5], "seed": {"random": 1}},
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(job, allow_unicode=True))
+    assert batchgen("run", "grid.yaml", "--base-url", url).returncode == 0
+    page = browser.new_page()
+    page.goto((tmp_path / "output" / "grid" / "index.html").as_uri())
+    stars = page.locator(".tile .star")
+    assert stars.count() == 6
+    for number in range(6):
+        stars.nth(number).dispatch_event("click")
+    page.locator("#show-picks").click()
+    with page.expect_download() as saving:
+        page.locator("#save-picks").click()
+    assert saving.value.suggested_filename == "picks.yaml"
+    saving.value.save_as(tmp_path / "picks.yaml")
+    same_place = ("picks.yaml", "--output", "output/grid", "--base-url", url)
+    planned = json.loads(batchgen("plan", *same_place, "--json").stdout)
+    assert planned["by_status"] == {"new": 0, "succeeded": 6}
+    assert batchgen("run", *same_place).returncode == 0
+    request = urllib.request.Request(
+        f"{url}/sandbox/ledger", headers={"Authorization": "Bearer sandbox"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        assert json.load(answer)["submits"] == 6
+    elsewhere = json.loads(batchgen("plan", "picks.yaml", "--json").stdout)
+    assert elsewhere["by_status"] == {"new": 6}

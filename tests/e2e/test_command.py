@@ -210,7 +210,7 @@ def test_failed_tasks_are_reported_and_retried_alone(
     again = batchgen("retry", folder)
     assert again.returncode == 5, again.stderr
     assert account(url)["submits"] == 3
-    assert batchgen("retry", folder, "--only", "no_such_reason").returncode == 5
+    assert batchgen("retry", folder, "--only", "no_such_reason").returncode == 2
     assert account(url)["submits"] == 3
 
 
@@ -336,6 +336,20 @@ def test_plan_prints_exactly_what_is_sent(
     assert batchgen("run", job, "--base-url", url).returncode == 0
     sent = [json.dumps(each["body"], sort_keys=True) for each in account(url)["generations"]]
     assert sorted(sent) == sorted(json.dumps(each["params"], sort_keys=True) for each in planned)
+
+
+def test_plan_asks_for_the_price_and_for_nothing_else_unless_it_is_offline(
+    batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve(*FAST)
+    job = job_file(tmp_path)
+    planned = json.loads(batchgen("plan", job, "--base-url", url, "--json").stdout)
+    assert (planned["cost_usd"], planned["price_from"]) == (0.24, "provider")
+    offline = json.loads(batchgen("plan", job, "--base-url", url, "--json", "--offline").stdout)
+    assert (offline["cost_usd"], offline["price_from"]) == (None, None)
+    asked = account(url)["requests"]
+    assert (asked.pop("ledger"), asked) == (1, {"models": 1}), "our own question, and one of plan"
+    assert not (tmp_path / "output").exists()
 
 
 @pytest.mark.parametrize("name", ["quickstart", "seed-guidance-grid", "overnight-sweep"])

@@ -15,7 +15,7 @@ import anyio
 from batchgen.errors import BatchgenError
 from batchgen.events import Event, Notice
 from batchgen.job import Job, Output, PollSettings, Prompt, ProviderSettings, RunSettings
-from batchgen.providers import open_provider
+from batchgen.providers.opening import open_provider
 from batchgen.rundir import RunDirectory
 from batchgen.session import open_session
 from tests.sweeps.points import UNHARMED, Plan, PointedProvider, Points, install

@@ -20,7 +20,7 @@ import aiofiles.threadpool
 
 from batchgen import departure
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
-from batchgen.providers import Provider
+from batchgen.providers.base import Provider
 
 Harm = Literal["none", "kill", "ENOSPC", "EIO", "EMFILE", "short"]
 READ: Final = "read"

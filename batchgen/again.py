@@ -1,0 +1,74 @@
+"""Which failed tasks are tried again, and how: what `retry` means to a ledger."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from batchgen import names
+from batchgen.errors import UsageError
+from batchgen.job import Job
+from batchgen.ledger import Ledger, Record
+from batchgen.reseeding import with_another_seed
+from batchgen.task import Cause, Status, Task
+
+_KNOWN_REASONS: Final = frozenset({Status.FAILED, Status.TIMED_OUT, *Cause})
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Which failed tasks are tried again, and how.
+
+    With a new seed a failed task is replaced: another task, with an id of its own, is made in its
+    place. The failed one stays in ledger and manifest as it is, names its replacement there, counts
+    no longer, and is never tried again. Every later run of the unchanged job, which only knows the
+    seed that failed, has the replacement in its place; a job without the failed task has neither.
+    What was paid for already (a generation that took too long, a download that failed) is asked for
+    by its id, and gets no new seed.
+
+    Attributes:
+        reasons: Only those that ended for one of these: an error code, a status (`failed`,
+            `timed_out`) or a phase (`submit`, `generation`, `fetch`, `download`); all where empty.
+        alone: Whether these are all that is done: no task that is new is submitted.
+        new_seed: Whether each that is submitted anew gets another seed.
+    """
+
+    reasons: tuple[str, ...] = ()
+    alone: bool = False
+    new_seed: bool = False
+
+
+def unmatched_reasons(ledger: Ledger, reasons: Sequence[str]) -> list[str]:
+    """Return the reasons for which no task ended.
+
+    Raises:
+        UsageError: Tasks ended badly, but for none of these, and one is no word that is known.
+    """
+    endings = ledger.endings()
+    unmatched = [
+        reason for reason in reasons if not any(ending.matches(reason) for ending in endings)
+    ]
+    named = len(unmatched) < len(reasons) or _KNOWN_REASONS.issuperset(unmatched)
+    if named or not endings:
+        return unmatched
+    counts: Counter[str] = Counter()
+    for ending in endings:
+        counts[ending.code] += ending.count
+    found = ", ".join(f"{code} ({count})" for code, count in counts.most_common())
+    path = ledger.directory.path
+    hint = f"; settle them with: batchgen resolve {path}" if "unresolved" in unmatched else ""
+    raise UsageError(
+        f"no task of {path} ended with {', '.join(unmatched)}; tasks ended with {found}{hint}"
+    )
+
+
+def tried_again(job: Job, ledger: Ledger, again: Again) -> list[str]:
+    """Make failed tasks ready to be submitted; return the ids of all that wait for it."""
+    if not again.new_seed:
+        return ledger.retry(again.reasons)
+
+    def another(record: Record, number: int) -> tuple[Task, str]:
+        task = with_another_seed(job, record.task(), number)
+        return task, names.stem(job.output.name, task, job.name)
+
+    return ledger.replace(another, again.reasons)

@@ -1,0 +1,1 @@
+"""What a run would do: a job held against what its run directory already holds. Changes nothing."""

@@ -1,0 +1,99 @@
+"""Rerunning: a taste of a job, what failed once more, and what failed with another seed."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Batchgen
+from tests.e2e.test_command import FAST, account, job_file, manifest
+
+JOB = """
+version: 1
+prompts: [A heron, An otter]
+matrix: {seed: 1-6}
+run: {concurrency: 2, order: shuffled}
+"""
+
+
+@pytest.fixture
+def faulty(serve: Callable[..., str], tmp_path: Path) -> str:
+    """A sandbox that makes nothing of the first two submits."""
+    rules = [{"on": "submit", "do": "fail", "code": "moderation", "first": 2}]
+    plan = tmp_path / "faults.yaml"
+    plan.write_text(json.dumps({"faults": rules}))
+    return serve(*FAST, "--faults", str(plan))
+
+
+def test_a_taste_makes_so_many_of_all_and_the_same_command_the_next(
+    batchgen: Batchgen, serve: Callable[..., str], tmp_path: Path
+) -> None:
+    url = serve(*FAST)
+    job = job_file(tmp_path, JOB)
+    for taste in (5, 10):
+        assert batchgen("run", job, "--base-url", url, "--limit", 5).returncode == 0
+        done = [row for row in manifest(tmp_path / "output" / "grid") if row["file_name"]]
+        assert account(url)["submits"] == len(done) == taste
+        assert {row["prompt"] for row in done} == {"A heron", "An otter"}
+    assert batchgen("run", job, "--base-url", url, "--limit", 5).returncode == 0
+    assert account(url)["submits"] == 12
+
+
+def test_run_retries_what_failed_only_when_it_is_told_to(
+    batchgen: Batchgen, faulty: str, tmp_path: Path
+) -> None:
+    job = job_file(tmp_path, JOB)
+    assert batchgen("run", job, "--base-url", faulty).returncode == 5
+    assert batchgen("run", job, "--base-url", faulty).returncode == 5
+    assert account(faulty)["submits"] == 12
+    assert batchgen("run", job, "--base-url", faulty, "--retry-failed").returncode == 0
+    assert account(faulty)["submits"] == 14
+
+
+def test_failed_tasks_get_another_seed_and_the_unchanged_job_knows_it(
+    batchgen: Batchgen, faulty: str, tmp_path: Path
+) -> None:
+    job = job_file(tmp_path, JOB)
+    folder = tmp_path / "output" / "grid"
+    assert batchgen("run", job, "--base-url", faulty).returncode == 5
+    failed = {row["task_id"]: row for row in manifest(folder) if row["status"] == "failed"}
+    assert len(failed) == 2
+    again = batchgen("retry", folder, "--only", "moderation,timed_out", "--new-seed")
+    assert again.returncode == 0, again.stderr
+    assert "12 of 12 videos" in again.stdout
+    assert "no task ended with timed_out" in again.stderr
+    rows = {row["task_id"]: row for row in manifest(folder)}
+    assert len(rows) == 14
+    for task_id, before in failed.items():
+        assert rows[task_id] == {**before, "replaced_by": rows[task_id]["replaced_by"]}
+        made = rows[rows[task_id]["replaced_by"]]
+        assert (made["status"], made["index"]) == ("succeeded", before["index"])
+        assert made["prompt"] == before["prompt"]
+        assert made["seed"] not in range(1, 7)
+    planned = json.loads(batchgen("plan", job, "--base-url", faulty, "--json").stdout)
+    assert planned["by_status"] == {"new": 0, "succeeded": 12}
+    for more in ((), ("--retry-failed",)):
+        assert batchgen("run", job, "--base-url", faulty, *more).returncode == 0
+    assert account(faulty)["submits"] == 14
+    job_file(tmp_path, JOB.replace("seed: 1-6", "seed: 7"))
+    assert batchgen("run", job, "--base-url", faulty).returncode == 0
+    assert {row["task_id"] for row in manifest(folder)} > rows.keys(), "what was made stays"
+
+
+def test_a_reason_that_nobody_ended_with_names_those_there_are(
+    batchgen: Batchgen, faulty: str, tmp_path: Path
+) -> None:
+    job = job_file(tmp_path, JOB)
+    assert batchgen("run", job, "--base-url", faulty).returncode == 5
+    folder = Path("output/grid")
+    mistyped = batchgen("retry", folder, "--only", "moderaton")
+    assert mistyped.returncode == 2
+    assert mistyped.stderr == (
+        "batchgen: no task of output/grid ended with moderaton; tasks ended with moderation (2)\n"
+    )
+    assert batchgen("retry", folder, "--only", "timed_out").returncode == 5
+    assert account(faulty)["submits"] == 12
+    assert batchgen("retry", folder, "--only", "generation").returncode == 0
+    assert batchgen("retry", folder, "--only", "moderaton").returncode == 0, "nothing failed"
+    assert account(faulty)["submits"] == 14
