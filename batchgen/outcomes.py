@@ -27,9 +27,15 @@ class NotSent:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """The request left; no whole answer came back: reset, timeout, cut."""
+    """The request left; no whole answer came back: reset, timeout, cut.
+
+    Attributes:
+        reason: Why.
+        begun: Whether the answer had begun: its host is there.
+    """
 
     reason: str
+    begun: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urljoin, urlsplit
@@ -121,6 +121,7 @@ class Transfer:
             if objection is not None:
                 return Unusable(objection)
             trace = Departure()
+            begun = False
             try:
                 async with self._session.get(
                     _exactly(url),
@@ -129,8 +130,12 @@ class Transfer:
                     timeout=self._timeout,
                     trace_request_ctx=trace,
                 ) as response:
+                    begun = response.ok
                     if response.status not in (301, 302, 303, 307, 308):
-                        return await _take(response, part, self._window)
+                        found = await _take(response, part, self._window)
+                        if isinstance(found, Interrupted):
+                            return replace(found, begun=begun)
+                        return found
                     url = urljoin(url, response.headers.get("Location", ""))
             except (aiohttp.ClientError, TimeoutError, ValueError) as error:
                 if (
@@ -138,7 +143,7 @@ class Transfer:
                     and error.errno in NO_DESCRIPTORS
                 ):
                     raise OSError(error.errno, os.strerror(error.errno)) from None
-                return _trouble(error, left=trace.left)
+                return _trouble(error, left=trace.left, begun=begun)
         return Unusable(f"more than {MAX_REDIRECTS} redirects")
 
     def _objection(self, url: str) -> str | None:
@@ -285,7 +290,7 @@ def _raise_own_trouble(error: aiohttp.ClientConnectorError) -> None:
         raise OSError(error.errno, os.strerror(error.errno)) from None
 
 
-def _trouble(error: BaseException, *, left: bool) -> Trouble:
+def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
     said = str(error)
     if _NOT_PUBLIC in said:
@@ -303,7 +308,7 @@ def _trouble(error: BaseException, *, left: bool) -> Trouble:
         case _:
             return Unusable("the video's address is no URL")
     if left:
-        return Interrupted(reason)
+        return Interrupted(reason, begun=begun)
     certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
     return NotSent(reason, certificate=certificate)
 

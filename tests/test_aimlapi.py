@@ -180,7 +180,7 @@ async def test_a_submit_to_a_host_that_is_not_there_was_not_sent(host: str) -> N
         assert isinstance(await provider.submit(BODY, "a"), NotSent)
         assert isinstance(await provider.fetch(ID), NotSent)
         assert await provider.find(["a"], 0.0) == LookUp({}, whole=False)
-        assert await provider.price() is None
+        assert isinstance(await provider.price(), NotSent)
 
 
 async def test_a_submit_to_a_host_that_speaks_no_tls_was_not_sent() -> None:
@@ -409,13 +409,15 @@ async def test_the_price_is_asked_for_without_the_key() -> None:
     assert "Authorization" not in request.headers
 
 
-@pytest.mark.parametrize("status", [404, 500, 302])
-async def test_a_price_that_is_not_told_is_no_price(status: int) -> None:
+@pytest.mark.parametrize("status", [404, 403, 302, 429, 500, 503])
+async def test_a_price_that_is_not_told_is_none_and_one_that_may_come_is_waited_for(
+    status: int,
+) -> None:
     async def answer(_: web.Request) -> web.Response:
         return web.Response(status=status, headers={"Location": "/"})
 
     async with api(answer) as provider:
-        assert await provider.price() is None
+        assert await provider.price() == (Answered(status) if status >= 429 else None)
 
 
 def log_of(

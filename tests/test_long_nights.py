@@ -21,7 +21,7 @@ from aiohttp import web
 import batchgen.run.run
 from batchgen.errors import LedgerError
 from batchgen.events import Reason, Summary
-from batchgen.job import Job, OnAmbiguous, Output, Prompt, RunSettings, TimeoutSettings
+from batchgen.job import Budget, Job, OnAmbiguous, Output, Prompt, RunSettings, TimeoutSettings
 from batchgen.ledger import Ledger, Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
@@ -149,8 +149,10 @@ class Provider:
     def _taken_at(self, sent: str) -> float:
         return self._clock.dusk + self._born[self.taken[sent]]
 
-    async def price(self) -> float | None:
-        return None
+    async def price(self) -> float | Trouble | None:
+        if (trouble := await self._trouble(Phase.FETCH)) is not None:
+            return trouble[1]
+        return 0.06
 
     def asked_during(self, faults: Collection[Fault], phase: Phase) -> int:
         """Count the requests of a phase that met one of these faults."""
@@ -164,11 +166,18 @@ class Provider:
 async def files(
     downloads: list[float], statuses: Callable[[], int], tls: ssl.SSLContext | None
 ) -> AsyncIterator[str]:
-    """Serve a clip over a real socket; note when it was asked for."""
+    """Serve a clip over a real socket; note when it was asked for. Status 0 is half of it."""
 
-    async def answer(_: web.Request) -> web.Response:
+    async def answer(request: web.Request) -> web.StreamResponse:
         downloads.append(anyio.current_time())
         status = statuses()
+        if status == 0:
+            half = web.StreamResponse(headers={"Content-Length": str(len(clip()))})
+            await half.prepare(request)
+            await half.write(clip()[: len(clip()) // 2])
+            assert request.transport is not None
+            request.transport.close()
+            return half
         return web.Response(
             status=status, body=clip() if status == 200 else b"", content_type="video/mp4"
         )
@@ -250,6 +259,7 @@ def spend(
     rest: float = 0.0,
     file_status: Callable[[], int] = lambda: 200,
     file_tls: ssl.SSLContext | None = None,
+    budget: Budget | None = None,
     **settings: Any,
 ) -> Morning:
     """Spend a night with these troubles; return what there is in the morning.
@@ -259,6 +269,7 @@ def spend(
     settings = {"concurrency": 4, "submits": 2, **settings}
     prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
     job = Job("night", prompts, Output(folder / "run"), run=RunSettings(**settings))
+    job = replace(job, budget=budget or Budget())
     clock = clock or NightClock()
 
     async def night() -> Morning:
@@ -367,8 +378,9 @@ def test_eight_hours_of_broken_polls_fail_nothing(
     _, fault = midway(answer, 8, after=after)
     morning = spend(tmp_path, fault)
     morning.all_is_well()
-    # One a minute for each of the four in flight, where the breaker does not do better.
-    assert morning.provider.asked_during([fault], Phase.FETCH) <= 8 * 4 * 60
+    # About one a minute for each of the four in flight, half of it chance, where the breaker does
+    # not do better.
+    assert morning.provider.asked_during([fault], Phase.FETCH) <= 1.1 * 8 * 4 * 60
 
 
 @pytest.mark.parametrize("answer", [status(502), no_answer], ids=["502", "mute"])
@@ -501,6 +513,62 @@ def test_two_hours_of_a_broken_file_host_fail_nothing(tmp_path: Path) -> None:
     morning.all_is_well()
     # One in half a minute on average for each, where no breaker does better.
     assert len([when for when in morning.downloads if when < 2 * HOUR]) <= 2 * HOUR / 25 * TASKS
+
+
+def test_a_file_that_never_gets_further_is_given_up_and_holds_no_run_for_a_night(
+    tmp_path: Path,
+) -> None:
+    morning = spend(tmp_path, tasks=2, file_status=lambda: 0)
+    assert morning.summary.counts == {Status.FAILED: 2}
+    assert {record.error_code for record in morning.records} == {"download_failed"}
+    assert morning.hours < 1
+    assert len(morning.downloads) <= 2 * 12
+    morning.paid_once(2)
+
+
+def test_polls_that_are_refused_for_ever_end_a_run_when_nobody_waits_any_more(
+    tmp_path: Path,
+) -> None:
+    """Of each kind: busy, wrong settings, an id that is not known."""
+    for number in (503, 429, 302, 413):
+        fault = Fault(begin=5, end=1000 * HOUR, answer=status(number), phases=(Phase.FETCH,))
+        morning = spend(tmp_path / str(number), fault, tasks=4, give_up_after=2 * HOUR)
+        assert morning.summary.reason in (Reason.GAVE_UP, Reason.REFUSED), number
+        assert 2 <= morning.hours < 3, number
+        assert morning.summary.counts == {Status.IN_FLIGHT: 4}, number
+
+
+def test_an_outage_in_which_the_provider_stands_still_times_nothing_out(tmp_path: Path) -> None:
+    outage = Fault(begin=5, end=8 * HOUR, answer=no_route, phases=(Phase.FETCH,))
+    spend(tmp_path, outage, tasks=1, makes=8 * HOUR + 300).all_is_well(1)
+
+
+def test_a_dead_network_at_the_start_of_a_run_with_a_budget_in_dollars_is_waited_for(
+    tmp_path: Path,
+) -> None:
+    outage = Fault(begin=0, end=HOUR, answer=no_route)
+    morning = spend(tmp_path, outage, tasks=3, budget=Budget(max_usd=5.0))
+    morning.all_is_well(3)
+    assert not [when for when in morning.provider.asked[Phase.SUBMIT] if when < HOUR]
+
+
+def test_a_disk_that_stays_full_ends_a_run_when_nobody_waits_any_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def full(writer: Writer, step: Step[Any]) -> Any:
+        del writer, step
+        error = LedgerError("the ledger could not be written: full")
+        error.full = True
+        raise error
+
+    async def fill(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(50)
+        monkeypatch.setattr(Writer, "record", full)
+
+    morning = spend(tmp_path, tasks=6, meanwhile=fill, give_up_after=2 * HOUR)
+    assert morning.summary.reason is Reason.GAVE_UP
+    assert 2 <= morning.hours < 3
 
 
 # Long waits.

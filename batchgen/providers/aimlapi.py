@@ -13,7 +13,16 @@ import aiohttp
 from batchgen._version import __version__
 from batchgen.departure import Departure, departures
 from batchgen.job import TimeoutSettings
-from batchgen.outcomes import FetchOutcome, Interrupted, LookUp, NotSent, SubmitOutcome
+from batchgen.outcomes import (
+    Answered,
+    FetchOutcome,
+    Interrupted,
+    LookUp,
+    NotSent,
+    SubmitOutcome,
+    Trouble,
+)
+from batchgen.policy import Action, Phase, decide
 from batchgen.providers import wire
 from batchgen.terminal import printable
 
@@ -137,12 +146,17 @@ class AimlApi:
                 return LookUp(found, whole=True)
         return LookUp(found, whole=False)
 
-    async def price(self) -> float | None:
-        """Return what one video costs in US dollars; None where it is not a fixed price."""
+    async def price(self) -> float | Trouble | None:
+        """Ask what one video costs in US dollars; None where it is not a fixed price."""
         answer = await self._query(wire.price_path(self._model), authorized=False)
-        if isinstance(answer, _Answer) and answer.status == 200:
+        if not isinstance(answer, _Answer):
+            return answer
+        if answer.status == 200:
             return wire.read_price(answer.body, self._model)
-        return None
+        trouble = Answered(answer.status)
+        # Who does not serve prices will not do so later; who is busy or out of order may.
+        passing = decide(Phase.FETCH, trouble) in (Action.RETRY, Action.WAIT)
+        return trouble if passing else None
 
     def _authorization(self) -> dict[str, str]:
         return {"Authorization": f"Bearer {self._key.value}"}

@@ -3,7 +3,7 @@
 from collections.abc import Collection
 from typing import Final, Protocol
 
-from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
+from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
 
 BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
 """Where a provider is when the job does not say; the sandbox is wherever it was started."""
@@ -38,5 +38,10 @@ class Provider(Protocol):
             What was found, and whether the log was read to its end.
         """
 
-    async def price(self) -> float | None:
-        """Return what one video costs in US dollars; None where the provider does not say."""
+    async def price(self) -> float | Trouble | None:
+        """Ask what one video costs.
+
+        Returns:
+            US dollars; None where the provider names no fixed price; a trouble where it did not
+            answer, and may later.
+        """

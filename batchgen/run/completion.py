@@ -26,6 +26,8 @@ UNKNOWN_ID_GRACE: Final = 120.0
 """Seconds after a submit in which its id may be unknown to the provider."""
 NO_VIDEO_GRACE: Final = 600.0
 """Seconds for which a completed generation may lack its video."""
+BESIDES_SECONDS: Final = 60.0
+"""What pace and answer may add to the wait for a poll; a longer gap was no waiting."""
 RESUMED_SPREAD: Final = 1.0
 """Seconds over which the first polls of a resumed run are spread."""
 
@@ -41,11 +43,12 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
     table = means.durations.of(record.task().params)
     waiting = _Waiting(record, generation, table, means.clock)
     while True:
-        await means.clock.sleep(_next_poll(means, waiting))
+        wait = _next_poll(means, waiting)
+        await means.clock.sleep(wait)
         await means.traffic.poll()
         outcome = await means.provider.fetch(generation.id)
         means.heard(Phase.FETCH, outcome)
-        waiting.asked += 1
+        waiting.hears(wait, answered=_answered(outcome))
         match outcome:
             case Completed():
                 waiting.ended()
@@ -76,7 +79,8 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
             case trouble:
                 if not await _go_on(means, waiting, trouble):
                     return None
-        # Judged only behind an answer: an outage or a suspend is not the generation's time.
+        # Judged only behind an answer, by time that was watched: an outage or a suspend is not the
+        # generation's.
         if _answered(outcome) and waiting.watched >= means.settings.timeout.generation:
             message = f"no video after {waiting.watched:.0f} s of waiting"
             await means.ledger.timed_out(record.task_id, message, polls=waiting.asked)
@@ -146,8 +150,8 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             await means.clock.sleep(means.settings.poll.max)
         case _:
             means.tally.say_sometimes(f"poll: {said}; trying again")
-            means.check_outage()
             await means.clock.sleep(means.backoff(waiting.troubles, trouble))
+    means.check_outage()
     waiting.troubles += 1
     return True
 
@@ -160,7 +164,15 @@ async def _fail(means: Means, waiting: "_Waiting", cause: Cause, code: str, mess
 
 
 class _Waiting:
-    """What the polling of one generation has seen so far."""
+    """What the polling of one generation has seen so far.
+
+    Attributes:
+        asked: Polls.
+        faults: Polls in a row that were refused for the task's own reasons.
+        troubles: Polls that were not answered as hoped.
+        watched: Seconds of waiting in this run that ended with an answer: what a generation is
+            judged by. So no clock, outage or suspend ends it, and each run gives it its whole time.
+    """
 
     def __init__(
         self, record: Record, generation: Generation, table: LifeTable, clock: Clock
@@ -171,9 +183,10 @@ class _Waiting:
         self.asked = 0
         self.faults = 0
         self.troubles = 0
+        self.watched = 0.0
         self._clock = clock
-        self._began = clock.monotonic()
-        self._taken = self._began - max(0.0, clock.now() - generation.taken)
+        self._asked_at = clock.monotonic()
+        self._taken = self._asked_at - max(0.0, clock.now() - generation.taken)
         # When one of an earlier run was done before its first poll in this one, nobody can tell.
         self._known_to_run: float | None = None if generation.resumed else 0.0
         self._left_queue: float | None = None
@@ -184,16 +197,17 @@ class _Waiting:
         """Seconds since the submit, by a wall clock that may have jumped between two runs."""
         return self._clock.monotonic() - self._taken
 
-    @property
-    def watched(self) -> float:
-        """Seconds of waiting in this run: what a generation is judged by, as no clock can jump it.
-
-        So each run gives a generation its whole time again.
-        """
-        return self._clock.monotonic() - self._began
+    def hears(self, wait: float, *, answered: bool) -> None:
+        """Note a poll, the seconds that were to be waited for it, and whether it was answered."""
+        now = self._clock.monotonic()
+        if answered:
+            self.watched += min(now - self._asked_at, wait + BESIDES_SECONDS)
+        self._asked_at = now
+        self.asked += 1
 
     def runs(self) -> None:
         """Note that a poll found it not done yet."""
+        self.faults = 0
         age = self.seconds
         if self._known_to_run is not None:
             self.table.runs(self._known_to_run, age)
@@ -212,8 +226,8 @@ class _Waiting:
     def without_video(self) -> float:
         """Note a completed status without a video; return for how many seconds it has been so."""
         if self._no_video is None:
-            self._no_video = self.seconds
-        return self.seconds - self._no_video
+            self._no_video = self.watched
+        return self.watched - self._no_video
 
     def split(self) -> tuple[float | None, float | None]:
         """Return seconds in the queue and seconds generating, as far as polls could see them."""

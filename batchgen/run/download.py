@@ -11,7 +11,7 @@ import anyio.to_thread
 
 from batchgen.ledger import Record
 from batchgen.mp4 import VideoInfo, inspect
-from batchgen.outcomes import Completed, Trouble, describe
+from batchgen.outcomes import Completed, Interrupted, Trouble, describe
 from batchgen.part import Part
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.completion import completion
@@ -24,6 +24,10 @@ FRESH_URLS: Final = 3
 """How often in a row an address may be refused that was given just before."""
 YOUNG_SECONDS: Final = 60.0
 """An address refused later has expired while it was waited for a place or for its host."""
+MOST_FRESH_URLS: Final = 20
+"""How often an address may be asked for anew in all."""
+STUCK_TRIES: Final = 10
+"""How often a host may begin to send a file and break off before anything new has come."""
 
 
 async def download(means: Means, record: Record, generation: Generation, video: Completed) -> None:
@@ -34,7 +38,7 @@ async def download(means: Means, record: Record, generation: Generation, video: 
     part = Part(_part_path(means, record, generation))
     began = means.clock.monotonic()
     given = began
-    faults = refused = tries = 0
+    faults = refused = fresh = stuck = best = tries = 0
     while True:
         host = _host(video.url)
         try:
@@ -53,7 +57,8 @@ async def download(means: Means, record: Record, generation: Generation, video: 
         action = decide(Phase.DOWNLOAD, result)
         if action is Action.FRESH_URL:
             refused = refused + 1 if means.clock.monotonic() < given + YOUNG_SECONDS else 0
-            if refused <= FRESH_URLS:
+            fresh += 1
+            if refused <= FRESH_URLS and fresh <= MOST_FRESH_URLS:
                 again = await _fresh_address(means, record, generation)
                 if again is None:
                     return
@@ -63,7 +68,11 @@ async def download(means: Means, record: Record, generation: Generation, video: 
             means.host_trouble(host, result, tries)
         else:
             faults += action is not Action.RETRY
-            if faults >= (means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1):
+            # A host that is there, and whose bytes never get further, will not mend by itself.
+            stuck += isinstance(result, Interrupted) and result.begun and part.received <= best
+            best = max(best, part.received)
+            most = means.settings.retry.attempts if action is Action.RETRY_COUNTED else 1
+            if faults >= most or stuck >= STUCK_TRIES:
                 await _give_up(means, record, part, describe(result))
                 return
             means.tally.say_sometimes(f"download: {describe(result)}; trying again")

@@ -63,6 +63,7 @@ class Means:
         transfer: What fetches their files.
         clock: Time.
         rng: Chance.
+        provider_kind: What the ids of tasks were made with.
         durations: How long generations take, as far as was seen.
         traffic: The limits.
         tally: The counts.
@@ -80,6 +81,7 @@ class Means:
     clock: Clock
     rng: random.Random
     durations: Durations
+    provider_kind: str
     traffic: Traffic
     tally: Tally
     stopping: Stopping
@@ -93,6 +95,8 @@ class Means:
         if limit is not None and self.tally.committed_tasks >= limit:
             return f"the budget of {limit} tasks is used up"
         dollars = self.budget.max_usd
+        if dollars is not None and self.price is None:
+            return "the provider quotes no price to hold budget.max_usd against"
         # A millionth of a dollar of rounding is no overrun.
         if dollars is not None and committed + price > dollars + 1e-6:
             return (

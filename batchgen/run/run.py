@@ -4,6 +4,7 @@ import math
 import random
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +17,8 @@ from batchgen.errors import UsageError, first_error
 from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job, OnAmbiguous
 from batchgen.ledger import Ledger, Record
+from batchgen.limits import PROBE_SECONDS
+from batchgen.outcomes import Trouble, describe
 from batchgen.policy import Phase
 from batchgen.providers.base import Provider
 from batchgen.run.carry import carry, resume
@@ -102,10 +105,10 @@ class Run:
             LedgerError: A step could not be made durable.
             UsageError: The job bounds its cost, and nobody knows what a video costs.
         """
-        price = self._job.budget.usd_per_video
-        if price is None:
-            price = await self._provider.price()
-        if price is None and self._job.budget.max_usd is not None:
+        quoted: float | Trouble | None = self._job.budget.usd_per_video
+        if quoted is None:
+            quoted = await self._provider.price()
+        if quoted is None and self._job.budget.max_usd is not None:
             raise UsageError(
                 "budget.max_usd is set, but the provider quotes no price for "
                 f"{self._job.provider.model}: set budget.usd_per_video too"
@@ -129,7 +132,8 @@ class Run:
             traffic=self._traffic,
             tally=tally,
             stopping=self.stopping,
-            price=price,
+            provider_kind=self._job.provider.kind,
+            price=None if isinstance(quoted, Trouble) else quoted,
             doubt=self._doubt,
         )
         self._ledger.when_full = means.wait_for_room
@@ -183,11 +187,24 @@ class Run:
                     generation = Generation(record.generation_id, taken, resumed=True)
                     await self._start(carriers, means, record, generation)
             with self.stopping.new_work():
+                if means.price is None and means.budget.max_usd is not None:
+                    means = await self._priced(means)
                 async with aclosing(self._new_tasks(means)) as new_tasks:
                     async for record in new_tasks:
                         await self._start(carriers, means, record)
             self._dispatching = False
             self._changed.set()
+
+    async def _priced(self, means: Means) -> Means:
+        """Wait until the provider says what a video costs: the budget must be held against it."""
+        while isinstance(quoted := await self._provider.price(), Trouble):
+            means.tally.say_sometimes(
+                f"no price yet: {describe(quoted)}; nothing is submitted before it is known, "
+                "as budget.max_usd is set"
+            )
+            means.check_outage()
+            await self._clock.sleep(PROBE_SECONDS)
+        return replace(means, price=quoted)
 
     async def _start(
         self,

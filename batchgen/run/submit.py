@@ -10,7 +10,7 @@ from batchgen.ledger import Record
 from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.means import Generation, Means
-from batchgen.task import Cause, Status
+from batchgen.task import Cause, Status, task_id
 
 
 async def submit(means: Means, record: Record) -> Generation | None:
@@ -57,7 +57,7 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
     Returns:
         What came of it; None where the task has ended or is held.
     """
-    body = record.task().body
+    body = _request(means, record)
     client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
     outcome: Accepted | Trouble | None = None
     # A run that was told to end in this very turn makes no new POST behind the shield.
@@ -86,25 +86,40 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
     return outcome
 
 
+def _request(means: Means, record: Record) -> bytes:
+    """Return what is to be sent.
+
+    Raises:
+        LedgerError: It is not what the task's id was made of: the ledger is damaged.
+    """
+    task = record.task()
+    if task_id(means.provider_kind, task.params, task.repeat) != task.task_id:
+        raise LedgerError(
+            f"the request of task {task.task_id} is not what it was: the ledger is damaged; "
+            "restore it from a copy, or run with another --output"
+        )
+    return task.body
+
+
 async def _not_accepted(
     means: Means, record: Record, trouble: Trouble, client_request_id: str
 ) -> Trouble | None:
     """Record a submit that was not taken, or may have been; return it if it is to be repeated."""
-    task_id, now, said = record.task_id, means.clock.now(), describe(trouble)
+    name, now, said = record.task_id, means.clock.now(), describe(trouble)
     action = decide(Phase.SUBMIT, trouble)
     if action is Action.HOLD:
-        held = await means.ledger.in_doubt(task_id, said, at=now)
+        held = await means.ledger.in_doubt(name, said, at=now)
         means.tally.moved(held, Status.PENDING, Status.UNRESOLVED, message=said)
         # From when it left, not from when its answer was given up: the log has it at that time.
         means.doubt(held, client_request_id, held.submitted_at or now)
         return None
     if action is Action.FAIL:
         code = failure_code(said, "rejected")
-        await means.ledger.failed(task_id, Cause.SUBMIT, code, said, at=now)
+        await means.ledger.failed(name, Cause.SUBMIT, code, said, at=now)
         means.failed(record, Status.PENDING, said, free=True)
         return None
     outcome = "not_sent" if isinstance(trouble, NotSent) else "refused"
-    await means.ledger.not_taken(task_id, outcome, said, at=now)
+    await means.ledger.not_taken(name, outcome, said, at=now)
     match action:
         case Action.WAIT:
             means.busy(trouble)
