@@ -165,11 +165,9 @@ class _Pattern:
             number: The prompt's place in the job, from 0.
             cell: The task's place among the prompt's, from 0.
         """
-        variables = self._variables
+        params, variables = {**self._params, **moved}, self._variables
         if self._varied:
-            variables = {**variables, **{name: moved[name] for name in self._varied}}
-            moved = {name: moved[name] for name in moved if name not in variables}
-        params = {**self._params, **moved}
+            variables = {**variables, **{name: params.pop(name) for name in self._varied}}
         if self._seeded and copy > 1:
             params["seed"] = derived_seed(self._salt, copy)
         if self._refilled:

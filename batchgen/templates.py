@@ -5,6 +5,7 @@ Pure.
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Final
 
 from batchgen.models import Scalar
@@ -25,9 +26,22 @@ def fill(template: str, values: Mapping[str, Scalar]) -> str:
     """
     if "$" not in template:
         return template
-    return _MARK.sub(
-        lambda match: "$" if match["dollar"] else text(values[match["name"]]), template
+    return "".join(
+        [words if name is None else text(values[name]) for words, name in _pieces(template)]
     )
+
+
+@lru_cache(maxsize=256)  # a grid fills one template many times
+def _pieces(template: str) -> tuple[tuple[str, str | None], ...]:
+    """Cut a template into words and names; beside a name its words are empty."""
+    pieces: list[tuple[str, str | None]] = []
+    end = 0
+    for match in _MARK.finditer(template):
+        pieces.append((template[end : match.start()] + (match["dollar"] or ""), None))
+        if match["dollar"] is None:
+            pieces.append(("", match["name"]))
+        end = match.end()
+    return (*pieces, (template[end:], None))
 
 
 def text(value: Scalar) -> str:

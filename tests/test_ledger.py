@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
@@ -485,6 +485,49 @@ def test_a_job_that_is_admitted_twice_changes_nothing(ledger: Ledger) -> None:
     before = list(ledger.records())
     assert ledger.admit(tasks(range(20))) == Admission(new=0, known=20, gone=0, duplicates=0)
     assert list(ledger.records()) == before
+
+
+def test_a_job_that_comes_as_it_came_is_read_and_not_written(ledger: Ledger) -> None:
+    ledger.admit(tasks(range(200)))
+    before = ledger.changes()
+    ledger.admit(tasks(range(200)))
+    # The names of all parameters and of all variables.
+    assert ledger.changes() - before == 2
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    st.lists(st.lists(st.integers(0, 12), max_size=10), min_size=2, max_size=4),
+    st.sets(st.integers(0, 12)),
+)
+def test_however_a_job_changes_the_ledger_holds_its_tasks_in_its_order(
+    jobs: list[list[int]], sent: set[int]
+) -> None:
+    with tempfile.TemporaryDirectory() as folder, Ledger.open(folder) as ledger:
+        held: set[int] = set()
+        for numbers in jobs:
+            asked = list(dict.fromkeys(numbers))
+            admission = ledger.admit(
+                (task(number, index=place), place, f"s{number}")
+                for place, number in enumerate(numbers)
+            )
+            assert admission == Admission(
+                new=len(set(asked) - held),
+                known=len(held & set(asked)),
+                gone=len(held - set(asked) - sent),
+                duplicates=len(numbers) - len(asked),
+            )
+            held = set(asked) | (held & sent)
+            found = list(ledger.records())
+            there = [record for record in found if not record.gone]
+            assert [int(record.task_id[4:]) for record in there] == asked
+            assert [record.idx for record in there] == [numbers.index(one) for one in asked]
+            assert {int(record.task_id[4:]) for record in found} == held
+
+            waiting = [record.task_id for record in there if record.status == Status.PENDING]
+            for task_id in waiting:
+                if int(task_id[4:]) in sent:
+                    asyncio.run(bring(ledger, task_id, Status.FAILED))
 
 
 def test_a_job_that_grows_keeps_what_was_done_and_one_that_shrinks_forgets_only_the_unsent(

@@ -164,6 +164,7 @@ _FORMULA: Final = (
     "\N{FULLWIDTH COMMERCIAL AT}",
 )
 """What a spreadsheet may take for the start of a formula (OWASP: CSV Injection)."""
+_QUOTED: Final = frozenset({"'", *_FORMULA})
 _NUMBERS: Final = (int, float, type(None))
 """What `csv` writes by itself as `csv_cell` does, in a fraction of the time."""
 
@@ -178,8 +179,8 @@ def csv_cell(value: Cell) -> str:
     match value:
         case None:
             return ""
-        case str() if value.startswith(("'", *_FORMULA)):
-            return f"'{value}"
+        case str():
+            return f"'{value}" if value[:1] in _QUOTED else value
         case _:
             return templates.text(value)
 
