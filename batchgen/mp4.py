@@ -44,6 +44,7 @@ class _Box:
     kind: bytes
     start: int  # of the content
     end: int
+    open: bool = False  # it says that it goes to the end of the file, wherever that is
 
 
 _OTHER_KINDS: Final = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"GIF8"), (0, b"OggS"))
@@ -86,6 +87,8 @@ def _look(file: IO[bytes], size: int) -> VideoInfo:
     moov = next(box for box in boxes if box.kind == b"moov")
     if moov.end - moov.start > MAX_HEADER_BYTES:
         raise NotAVideo("the file's header is larger than any clip's")
+    if boxes[-1].open and _samples_end(file, moov) > size:
+        raise NotAVideo("the file is cut: its header speaks of more than there is")
     return _info(file, moov)
 
 
@@ -108,7 +111,7 @@ def _boxes(file: IO[bytes], start: int, end: int) -> Iterator[_Box]:
         if end - at < 8 or len(head) < 8:
             raise NotAVideo("the file is cut in the middle of a box")
         size, kind = struct.unpack(">I4s", head[:8])
-        header = 8
+        header, is_open = 8, size == 0
         if size == 1:
             if len(head) < 16:
                 raise NotAVideo("the file is cut in the middle of a box")
@@ -121,7 +124,7 @@ def _boxes(file: IO[bytes], start: int, end: int) -> Iterator[_Box]:
                 if size >= header
                 else "the file's boxes are broken"
             )
-        yield _Box(kind, at + header, at + size)
+        yield _Box(kind, at + header, at + size, is_open)
         at += size
     raise NotAVideo("the file has more boxes than any clip")
 
@@ -137,6 +140,36 @@ def _info(file: IO[bytes], moov: _Box) -> VideoInfo:
     except (LookupError, struct.error, NotAVideo):
         return VideoInfo()
     return VideoInfo()
+
+
+def _samples_end(file: IO[bytes], moov: _Box) -> int:
+    """Return the offset behind the last sample of any track; 0 where no table says (8.7)."""
+    end = 0
+    try:
+        for trak in _children(file, moov, b"trak"):
+            table = _path(file, trak, b"mdia", b"minf", b"stbl")
+            end = max([end, *_chunk_ends(file, table)])
+    except (LookupError, struct.error, NotAVideo):
+        return 0
+    return end
+
+
+def _chunk_ends(file: IO[bytes], table: _Box) -> Iterator[int]:
+    """Yield the offset behind each chunk of a track."""
+    wide = next(_children(file, table, b"co64"), None)
+    chunks = _content(file, wide or _path(file, table, b"stco"))
+    offsets = [each for (each,) in struct.iter_unpack(">Q" if wide else ">I", chunks[8:])]
+    samples = _content(file, _path(file, table, b"stsz"))
+    same_size, count = struct.unpack(">II", samples[4:12])
+    sizes = [each for (each,) in struct.iter_unpack(">I", samples[12 : 12 + 4 * count])]
+    runs = _content(file, _path(file, table, b"stsc"))
+    first_of = {first - 1: each for first, each, _ in struct.iter_unpack(">III", runs[8:])}
+    taken = in_chunk = 0
+    for number, offset in enumerate(offsets):
+        in_chunk = first_of.get(number, in_chunk)
+        here = same_size * in_chunk if same_size else sum(sizes[taken : taken + in_chunk])
+        taken += in_chunk
+        yield offset + here
 
 
 def _track(file: IO[bytes], trak: _Box, media: _Box) -> VideoInfo:

@@ -26,7 +26,7 @@ def wide_box(kind: bytes, content: bytes = b"") -> bytes:
     return struct.pack(">I4sQ", 1, kind, 16 + len(content)) + content
 
 
-def borders(data: bytes) -> list[int]:
+def borders(data: bytes | bytearray) -> list[int]:
     at, found = 0, []
     while at < len(data):
         found.append(at)
@@ -187,4 +187,19 @@ def test_an_odd_header_in_a_whole_file_is_no_reason_to_refuse_it(file: Path) -> 
 
 def test_a_file_that_is_not_there_is_the_disk_s_trouble(file: Path) -> None:
     with pytest.raises(FileNotFoundError):
+        inspect(file)
+
+
+@pytest.mark.parametrize("lost", [1, 100, 2_000])
+def test_a_content_that_ends_wherever_the_file_does_is_missed_where_it_is_cut(
+    file: Path, lost: int
+) -> None:
+    whole = bytearray(clip())
+    last = next(at for at in borders(whole) if whole[at + 4 : at + 8] == b"mdat")
+    whole = whole[: last + struct.unpack(">I", whole[last : last + 4])[0]]
+    whole[last : last + 4] = bytes(4)  # "to the end of the file"
+    file.write_bytes(whole)
+    assert inspect(file).width == 160
+    file.write_bytes(whole[:-lost])
+    with pytest.raises(NotAVideo, match="speaks of more than there is"):
         inspect(file)
