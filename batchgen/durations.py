@@ -9,7 +9,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from batchgen.models import Scalar
@@ -26,7 +26,7 @@ EDGES: Final = (
     ),
 )
 """Where bins begin and end, in seconds since the submit."""
-_WIDTHS: Final = tuple(end - begin for begin, end in zip(EDGES, EDGES[1:], strict=False))
+_WIDTHS: Final = tuple(end - begin for begin, end in pairwise(EDGES))
 
 MEMORY: Final = 100.0
 """Generations that count: the one that ended so many ends ago counts 1/e."""

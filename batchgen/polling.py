@@ -16,8 +16,8 @@ from typing import Final
 from batchgen.durations import EDGES, Rates, place_of
 from batchgen.job import PollSettings
 
-POLL_COST: Final = 0.28
-"""Seconds of lag that are worth a poll. With 0.28 generations of a minute or two are asked about
+POLL_COST: Final = 0.3
+"""Seconds of lag that are worth a poll. With 0.3 generations of a minute or two are asked about
 some 9 times and seen within 2.5 s, with 1.0 some 5 times and within 4.5 s, on average:
 `benchmarks/polling.py`."""
 SHORTEST_WAIT: Final = 0.3
