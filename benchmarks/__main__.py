@@ -13,7 +13,7 @@ from typing import Final
 from benchmarks.processes import REPO
 from benchmarks.tables import Benchmark, Table
 
-NAMES: Final[tuple[str, ...]] = ("polling",)
+NAMES: Final[tuple[str, ...]] = ("polling", "slots")
 """Modules of this package, each with a `tables(quick)`, in the order in which they are shown."""
 PAGE: Final = REPO / "docs" / "performance.md"
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen.durations import EDGES, MEMORY, MOST_KINDS, Durations, LifeTable, kind_of, place_of
+from batchgen.models import Scalar
 
 AGES = st.floats(0.0, 20_000.0)
 
@@ -114,7 +115,7 @@ def test_a_clock_that_went_back_or_ran_on_for_hours_teaches_nothing(
 
 
 def test_generations_are_of_one_kind_where_model_and_work_are_the_same() -> None:
-    base = {"model": "m", "prompt": "a fox", "seed": 1, "inference_steps": 30}
+    base: dict[str, Scalar] = {"model": "m", "prompt": "a fox", "seed": 1, "inference_steps": 30}
     assert kind_of(base) == kind_of({**base, "prompt": "an owl", "seed": 2})
     assert kind_of(base) != kind_of({**base, "inference_steps": 50})
     assert kind_of(base) != kind_of({**base, "model": "n"})

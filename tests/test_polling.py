@@ -2,6 +2,7 @@
 
 import math
 import random
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -88,7 +89,7 @@ def test_before_anything_is_known_polls_begin_at_once_and_grow_apart() -> None:
     times = polls(learned(), 600.0)
     assert 0.3 < times[0] < 2.0
     assert len([time for time in times if time <= 100.0]) <= 15
-    assert all(later - earlier < 32.0 for earlier, later in zip(times, times[1:], strict=False))
+    assert all(later - earlier < 32.0 for earlier, later in pairwise(times))
 
 
 def test_once_durations_are_known_the_first_poll_comes_near_the_earliest_of_them() -> None:
@@ -104,14 +105,14 @@ def test_between_two_humps_nobody_asks_much() -> None:
 
 def test_past_all_that_was_ever_seen_polls_grow_apart_up_to_max() -> None:
     times = polls(lognormal(100), 1500.0)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     assert max(waits[:5]) < 10.0
     assert all(25.0 < wait < 30.0 * (1 + JITTER) for wait in waits[-5:])
 
 
 def test_generations_of_a_moment_are_not_asked_about_all_the_time() -> None:
     times = polls(learned(*[2.0] * 100), 3.0)
-    waits = [later - earlier for earlier, later in zip(times, times[1:], strict=False)]
+    waits = [later - earlier for earlier, later in pairwise(times)]
     assert min(waits) >= SHORTEST_WAIT * (1 - JITTER) * 0.999
 
 
