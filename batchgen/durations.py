@@ -7,9 +7,9 @@ what gets slower is noticed before the first slow one has ended.
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Final
 
 from batchgen.models import Scalar
@@ -26,7 +26,7 @@ EDGES: Final = (
     ),
 )
 """Where bins begin and end, in seconds since the submit."""
-_WIDTHS: Final = tuple(end - begin for begin, end in zip(EDGES, EDGES[1:], strict=False))
+_WIDTHS: Final = tuple(end - begin for begin, end in pairwise(EDGES))
 
 MEMORY: Final = 100.0
 """Generations that count: the one that ended so many ends ago counts 1/e."""
@@ -131,7 +131,7 @@ class LifeTable:
         When it was done in between is nowhere said: it is shared out over the bins as is believed
         so far, a step of the EM method for what is known to lie in an interval only.
         """
-        spread = list(_spread(since, until))
+        spread = _spread(since, until)
         if not spread:
             return
         rates, left, parts = self.rates(), 1.0, []
@@ -194,14 +194,19 @@ class Durations:
         return self._tables.setdefault(kind, LifeTable())
 
 
-def _spread(since: float, until: float) -> Iterator[tuple[int, float]]:
-    """Yield the bins between two ages in seconds, each with the share of it that lies there."""
+def _spread(since: float, until: float) -> list[tuple[int, float]]:
+    """Return the bins between two ages in seconds, each with the share of it that lies there."""
     since, until = max(0.0, since), min(until, EDGES[-1])
-    place = place_of(since)
-    while since < until:
-        end = EDGES[place + 1]
-        yield place, (min(until, end) - since) / _WIDTHS[place]
-        since, place = end, place + 1
+    if until <= since:
+        return []
+    first, last = place_of(since), place_of(until)
+    if first == last:
+        return [(first, (until - since) / _WIDTHS[first])]
+    return [
+        (first, (EDGES[first + 1] - since) / _WIDTHS[first]),
+        *((place, 1.0) for place in range(first + 1, last)),
+        (last, (until - EDGES[last]) / _WIDTHS[last]),
+    ]
 
 
 def _smooth(amounts: list[float]) -> list[float]:

@@ -80,7 +80,10 @@ SECONDS_BETWEEN_SLOWINGS: Final = 2.0
 """Refusals of what had left before the last slowing down say nothing of it."""
 RECOVERY_SECONDS: Final = 60.0
 """In which what a refusal took away is given back."""
-REMEMBERED: Final = 50
+REMEMBERED: Final = 100
+"""Requests that tell how often a provider was asked lately."""
+LEAST_LATELY: Final = 0.25
+"""Seconds that lately is, at least: two at the same moment are no rate."""
 
 
 @dataclass(slots=True)
@@ -111,8 +114,7 @@ class AdaptiveRate:
         """The provider was asked too often: cut by 0.7, at most once in 2 s."""
         if now < self._next_cut or not self._asked:
             return
-        # Two at least: one refusal of a lone request tells of no rate.
-        lately = max(2, len(self._asked)) / max(1.0, now - self._asked[0])
+        lately = len(self._asked) / max(LEAST_LATELY, now - self._asked[0])
         rate = min(self.per_second, lately)
         self.per_second = max(LEAST_RATE, rate * CUT)
         self._gain = max(0.0, rate - self.per_second) / RECOVERY_SECONDS

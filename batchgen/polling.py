@@ -16,8 +16,8 @@ from typing import Final
 from batchgen.durations import EDGES, Rates, place_of
 from batchgen.job import PollSettings
 
-POLL_COST: Final = 0.28
-"""Seconds of lag that are worth a poll. With 0.28 generations of a minute or two are asked about
+POLL_COST: Final = 0.3
+"""Seconds of lag that are worth a poll. With 0.3 generations of a minute or two are asked about
 some 9 times and seen within 2.5 s, with 1.0 some 5 times and within 4.5 s, on average:
 `benchmarks/polling.py`."""
 SHORTEST_WAIT: Final = 0.3
@@ -65,10 +65,11 @@ def worth_asking(rates: Rates, waited: float, cost: float) -> float:
     set against what still runs, reaches sqrt(2 c h(x)).
     """
     known, begin = rates.sum_at(waited), place_of(waited)
-    for place in range(begin, len(rates.per_second)):
-        rate = rates.per_second[place]
-        due = known + math.log1p(math.sqrt(2 * cost * rate))
-        if rates.sums[place + 1] >= due:
+    hazards, sums, double_cost = rates.per_second, rates.sums, 2 * cost
+    for place in range(begin, len(hazards)):
+        rate = hazards[place]
+        due = known + math.log1p(math.sqrt(double_cost * rate))
+        if sums[place + 1] >= due:
             # A bin of a lower hazard than the one before may be due at its very beginning.
-            return max(waited, EDGES[place], EDGES[place] + (due - rates.sums[place]) / rate)
+            return max(waited, EDGES[place], EDGES[place] + (due - sums[place]) / rate)
     return math.inf

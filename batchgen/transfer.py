@@ -280,16 +280,6 @@ async def _write(
         return await incoming.seal()
 
 
-def _raise_own_trouble(error: aiohttp.ClientConnectorError) -> None:
-    """Raise what keeps this machine from making any connection: no host is at fault.
-
-    Raises:
-        OSError: It is such a trouble.
-    """
-    if error.errno in NO_DESCRIPTORS:
-        raise OSError(error.errno, os.strerror(error.errno)) from None
-
-
 def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
     said = str(error)

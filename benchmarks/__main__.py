@@ -14,6 +14,8 @@ from benchmarks.processes import REPO
 from benchmarks.tables import Benchmark, Table
 
 NAMES: Final[tuple[str, ...]] = (
+    "polling",
+    "slots",
     "throughput",
     "downloads",
     "rivals",

@@ -734,6 +734,22 @@ def test_the_cost_is_the_sum_of_what_is_known_and_says_whether_a_part_is_estimat
     assert estimated
 
 
+def test_a_ledger_tells_how_long_the_last_tasks_took_and_what_they_were(ledger: Ledger) -> None:
+    ledger.admit(tasks(range(4)))
+
+    async def go() -> None:
+        for number in (0, 1, 2):
+            await bring(ledger, f"task0000000{number}", Status.COMPLETED)
+        for number in (0, 2):
+            await succeed(ledger, f"task0000000{number}")
+
+    asyncio.run(go())
+    found = ledger.durations(10)
+    assert [params["seed"] for params, _ in found] == [0, 2]
+    assert [seconds for _, seconds in found] == [60.0, 60.0]
+    assert ledger.durations(1) == found[1:]
+
+
 def test_submits_that_a_crash_cut_off_are_in_doubt_at_the_next_start(tmp_path: Path) -> None:
     async def go(ledger: Ledger) -> None:
         await intend(ledger, "task00000000", "sent-0")

@@ -1,5 +1,6 @@
 """How many at once and how often: state machines that are told the time."""
 
+import random
 from fractions import Fraction
 from itertools import pairwise
 
@@ -9,17 +10,21 @@ from hypothesis import strategies as st
 
 from batchgen.limits import (
     CUT,
+    LEAST_RATE,
     MAX_SECONDS_BETWEEN_CUTS,
     MIN_SECONDS_BETWEEN_CUTS,
     PROBE_SECONDS,
+    SECONDS_BETWEEN_SLOWINGS,
     WINDOW_SECONDS,
     AdaptiveLimit,
+    AdaptiveRate,
     Breaker,
     MinimumSpeed,
     Pause,
     RateLimit,
     RetryBudget,
 )
+from benchmarks.polling import refusals
 
 GAPS = st.lists(st.floats(0, 20), min_size=1, max_size=120)
 
@@ -145,6 +150,81 @@ def test_a_limit_of_one_is_never_cut_away() -> None:
     for now in range(0, 1000, 10):
         limit.refused(float(now), None)
     assert limit.limit == 1
+
+
+@given(st.lists(st.tuples(st.floats(0, 5), st.sampled_from(["refused", "answered"])), max_size=200))
+def test_a_rate_without_refusals_is_without_limit_and_one_with_them_never_ends(
+    steps: list[tuple[float, str]],
+) -> None:
+    rate, now, cuts, refused = AdaptiveRate(), 0.0, [], False
+    for gap, outcome in steps:
+        now += gap
+        before, wait = rate.per_second, rate.reserve(now)
+        assert 0.0 <= wait <= 1 / LEAST_RATE + 0.001
+        now += wait
+        if outcome == "answered":
+            rate.answered()
+            assert rate.per_second >= before
+            continue
+        refused = True
+        rate.refused(now)
+        if rate.per_second < before:
+            cuts.append(now)
+    assert rate.per_second >= LEAST_RATE
+    assert refused or rate.per_second == float("inf")
+    assert all(later - earlier >= SECONDS_BETWEEN_SLOWINGS for earlier, later in pairwise(cuts))
+
+
+def asked(rate: AdaptiveRate, begin: float, seconds: float, per_second: float) -> int:
+    """Ask as often as is wanted and allowed, all answered; return how often that was."""
+    now, count = begin, 0
+    while now < begin + seconds:
+        now += rate.reserve(now)
+        rate.answered()
+        now, count = now + 1 / per_second, count + 1
+    return count
+
+
+def test_the_first_refusal_cuts_to_seven_tenths_of_what_was_asked_lately() -> None:
+    rate = AdaptiveRate()
+    asked(rate, 0.0, 10.0, per_second=20.0)
+    rate.refused(10.0)
+    assert rate.per_second == pytest.approx(CUT * 20.0, rel=0.05)
+
+
+def test_a_storm_of_refusals_cuts_a_rate_once() -> None:
+    rate = AdaptiveRate()
+    asked(rate, 0.0, 10.0, per_second=20.0)
+    rate.refused(10.0)
+    after_one = rate.per_second
+    for _ in range(50):
+        rate.refused(10.5)
+    assert rate.per_second == after_one
+    rate.refused(10.0 + SECONDS_BETWEEN_SLOWINGS)
+    assert rate.per_second < after_one
+
+
+def test_a_minute_of_answers_makes_up_for_a_cut_whatever_the_rate() -> None:
+    for per_second in (2.0, 20.0, 200.0):
+        rate = AdaptiveRate()
+        asked(rate, 0.0, 10.0, per_second)
+        rate.refused(10.0)
+        asked(rate, 10.0, 60.0, per_second=1000.0)
+        assert rate.per_second == pytest.approx(per_second, rel=0.1)
+
+
+def test_a_lone_request_that_is_refused_tells_of_no_rate() -> None:
+    rate = AdaptiveRate()
+    rate.reserve(0.0)
+    rate.refused(0.1)
+    assert rate.per_second > 1.0
+
+
+def test_a_server_s_limit_is_kept_to_after_a_few_refusals() -> None:
+    alone, paced = (refusals(rate, random.Random(3)) for rate in (None, AdaptiveRate()))
+    assert alone.share > 0.4
+    assert paced.share < 0.01
+    assert paced.lag < min(3.0, alone.lag)
 
 
 def test_a_pause_says_how_long_it_lasts_and_whether_it_is_new() -> None:

@@ -23,6 +23,8 @@ from batchgen.part import Part
 from batchgen.transfer import Saved, Transfer
 
 T = TypeVar("T")
+TICK = 1e-5
+"""Seconds. Virtual time moves in microseconds: a shorter sleep would move it by none."""
 DUSK = 1_800_000_000.0
 """When nights begin: 2027-01-15, 08:00 UTC."""
 
@@ -51,7 +53,7 @@ class NightClock:
         return self.dusk + self.outside() + self.wall_error
 
     async def sleep(self, seconds: float) -> None:
-        await anyio.sleep(seconds)
+        await anyio.sleep(max(TICK, seconds))
 
     def suspend(self, seconds: float, *, monotonic_counts: bool) -> None:
         """Let the machine sleep: on some systems the monotonic clock counts that, on Linux not."""
