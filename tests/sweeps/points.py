@@ -19,7 +19,7 @@ from typing import Any, Final, Literal
 import aiofiles.threadpool
 
 from batchgen import departure
-from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome
+from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
 from batchgen.providers.base import Provider
 
 Harm = Literal["none", "kill", "ENOSPC", "EIO", "EMFILE", "short"]
@@ -151,7 +151,7 @@ class PointedProvider:
         self._points.reach("found")
         return found
 
-    async def price(self) -> float | None:
+    async def price(self) -> float | Trouble | None:
         """Ask the provider."""
         return await self._inner.price()
 
