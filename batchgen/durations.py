@@ -31,7 +31,8 @@ _WIDTHS: Final = tuple(end - begin for begin, end in pairwise(EDGES))
 MEMORY: Final = 100.0
 """Generations that count: the one that ended so many ends ago counts 1/e."""
 _PRIOR_CHANCE: Final = 0.25 * math.log(_RATIO)
-"""Of ending in a bin, before anything is known: a fifth of all take 2.4 times as long, anywhere."""
+"""Of ending in a bin, before anything is known: at any age, a fifth of what still runs ends before
+it is 2.4 times as old."""
 _PRIOR_WEIGHT: Final = 0.1
 """Generations that the prior counts for: it speaks where nothing else was seen."""
 _EVEN_SHARE: Final = 0.1

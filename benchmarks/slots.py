@@ -92,7 +92,10 @@ class Provider:
 
 
 def night(folder: Path, tasks: int, slots: int = SLOTS, seed: int = 1) -> Night:
-    """Run a job of so many tasks in a folder, less those it has already, with the first of the benchmark's durations."""
+    """Run a job of so many tasks in a folder, less those that were made there before.
+
+    They take as long as in the first of the tables of `benchmarks/polling.py`.
+    """
     rng = random.Random(seed)
     draw = next(iter(DURATIONS.values()))
     durations = [draw(rng, place / tasks) for place in range(tasks)]
