@@ -475,7 +475,7 @@ def test_a_first_interrupt_puts_no_submit_in_doubt_even_where_nobody_answers_pol
 def test_a_run_that_is_left_at_the_very_moment_of_a_submit_makes_it_no_more(tmp_path: Path) -> None:
     async def leave(run: Run, clock: NightClock, provider: Provider) -> None:
         del provider
-        await clock.sleep(2.0)  # as the pace lets the second submit go
+        await clock.sleep(2.0 - 4e-10)  # in the turn in which the pace lets the second submit go
         run.stopping.leave(Reason.INTERRUPTED)
 
     morning = spend(tmp_path, tasks=6, submits=4, rate_limit=0.5, meanwhile=leave)

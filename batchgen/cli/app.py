@@ -13,13 +13,13 @@ ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
 VERBS: Final = {
     "init": "Write a commented starter job to FILE (job.yaml where left out). Replaces nothing.",
     "validate": "Check JOB, offline; show every mistake at once.",
-    "plan": "Say what `run` would do, and send nothing.",
+    "plan": "Say what `run` would do against what the run directory already holds.",
     "run": "Make the videos of JOB that are not made yet.",
     "status": "Say how RUN stands: counts and rates, while it runs or after.",
     "retry": "Run the failed tasks of RUN again, and only those.",
     "resolve": "Settle submits of RUN whose answer was lost.",
     "gallery": "Build the manifest and the page of RUN again.",
-    "schema": "Print the JSON Schema of job files, for editors.",
+    "schema": "Print the JSON Schema of a job file, for editors.",
     "serve": "Serve the sandbox: the same API on this machine, with real clips.",
 }
 """Each verb and the beginning of its help. It lives in the module of its name."""

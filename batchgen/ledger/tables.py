@@ -160,6 +160,8 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
         except BaseException:
             db.close()
             raise
+    except OSError as error:
+        raise refusal(path, error.strerror or error) from error
     except (sqlite3.DatabaseError, RunDirectoryError, UnicodeDecodeError) as error:
         if getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_FULL:
             raise RunDirectoryError(

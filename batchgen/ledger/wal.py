@@ -6,6 +6,8 @@ changes nothing (its format: https://www.sqlite.org/fileformat2.html, section 4)
 """
 
 import array
+import io
+import os
 import struct
 import sys
 from collections.abc import Iterator
@@ -46,12 +48,16 @@ def is_damaged(path: Path) -> bool:
         OSError: It cannot be read.
     """
     try:
-        with path.open("rb") as file:
+        with io.open(path, "rb", opener=_open_no_link) as file:
             behind = [frame for frame in _frames(file) if frame.current and not frame.sound]
     except FileNotFoundError:
         return False
     end = next((place for place, frame in enumerate(behind) if frame.commits), len(behind))
     return end + 1 < len(behind)
+
+
+def _open_no_link(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW)
 
 
 def _frames(file: IO[bytes]) -> Iterator[_Frame]:
