@@ -78,8 +78,13 @@ LEAST_RATE: Final = 0.1
 """Polls a second that are always asked: one in ten seconds, for all generations together."""
 SECONDS_BETWEEN_SLOWINGS: Final = 2.0
 """Refusals of what had left before the last slowing down say nothing of it."""
-RECOVERY_SECONDS: Final = 60.0
-"""In which what a refusal took away is given back."""
+RECOVERY_SECONDS: Final = 30.0
+"""In which what a slowing down took away is given back."""
+NOTICE: Final = 0.05
+"""How much one answer counts for the share of refusals: the last twenty or so are remembered."""
+TOO_MANY: Final = 0.12
+"""Share of refusals, three in twenty answers or so, that says it is the rate: one may be chance, and
+a provider that refuses a few of a hundred whatever it is asked must not slow down a night."""
 REMEMBERED: Final = 100
 """Requests that tell how often a provider was asked lately."""
 LEAST_LATELY: Final = 0.25
@@ -102,6 +107,7 @@ class AdaptiveRate:
     _asked: deque[float] = field(default_factory=lambda: deque(maxlen=REMEMBERED))
     _gain: float = 0.0
     _next_cut: float = float("-inf")
+    _share: float = 0.0
 
     def reserve(self, now: float) -> float:
         """Take the next place and return the seconds to wait until it comes."""
@@ -111,8 +117,9 @@ class AdaptiveRate:
         return wait
 
     def refused(self, now: float) -> None:
-        """The provider was asked too often: cut by 0.7, at most once in 2 s."""
-        if now < self._next_cut or not self._asked:
+        """The provider refused: where it does so often, cut by 0.7, at most once in 2 s."""
+        self._share += NOTICE * (1.0 - self._share)
+        if now < self._next_cut or not self._asked or self._share < TOO_MANY:
             return
         lately = len(self._asked) / max(LEAST_LATELY, now - self._asked[0])
         rate = min(self.per_second, lately)
@@ -121,7 +128,8 @@ class AdaptiveRate:
         self._next_cut = now + SECONDS_BETWEEN_SLOWINGS
 
     def answered(self) -> None:
-        """A request was answered: allow a little more, so that a minute makes up for a cut."""
+        """A request was answered: allow a little more, to make up for a cut in a while."""
+        self._share -= NOTICE * self._share
         self.per_second += self._gain / self.per_second
 
 

@@ -14,6 +14,7 @@ from batchgen.limits import (
     MAX_SECONDS_BETWEEN_CUTS,
     MIN_SECONDS_BETWEEN_CUTS,
     PROBE_SECONDS,
+    RECOVERY_SECONDS,
     SECONDS_BETWEEN_SLOWINGS,
     WINDOW_SECONDS,
     AdaptiveLimit,
@@ -185,9 +186,18 @@ def asked(rate: AdaptiveRate, begin: float, seconds: float, per_second: float) -
     return count
 
 
-def test_the_first_refusal_cuts_to_seven_tenths_of_what_was_asked_lately() -> None:
+def refused_often(rate: AdaptiveRate, now: float) -> None:
+    """Refuse as often as it takes to tell a rate from chance."""
+    for _ in range(3):
+        rate.refused(now)
+
+
+def test_three_refusals_cut_to_seven_tenths_of_what_was_asked_lately_and_two_are_chance() -> None:
     rate = AdaptiveRate()
     asked(rate, 0.0, 10.0, per_second=20.0)
+    rate.refused(10.0)
+    rate.refused(10.0)
+    assert rate.per_second == float("inf")
     rate.refused(10.0)
     assert rate.per_second == pytest.approx(CUT * 20.0, rel=0.05)
 
@@ -195,7 +205,7 @@ def test_the_first_refusal_cuts_to_seven_tenths_of_what_was_asked_lately() -> No
 def test_a_storm_of_refusals_cuts_a_rate_once() -> None:
     rate = AdaptiveRate()
     asked(rate, 0.0, 10.0, per_second=20.0)
-    rate.refused(10.0)
+    refused_often(rate, 10.0)
     after_one = rate.per_second
     for _ in range(50):
         rate.refused(10.5)
@@ -204,26 +214,38 @@ def test_a_storm_of_refusals_cuts_a_rate_once() -> None:
     assert rate.per_second < after_one
 
 
-def test_a_minute_of_answers_makes_up_for_a_cut_whatever_the_rate() -> None:
+def test_a_while_of_answers_makes_up_for_a_cut_whatever_the_rate() -> None:
     for per_second in (2.0, 20.0, 200.0):
         rate = AdaptiveRate()
         asked(rate, 0.0, 10.0, per_second)
-        rate.refused(10.0)
-        asked(rate, 10.0, 60.0, per_second=1000.0)
+        refused_often(rate, 10.0)
+        asked(rate, 10.0, RECOVERY_SECONDS, per_second=1000.0)
         assert rate.per_second == pytest.approx(per_second, rel=0.1)
 
 
 def test_a_lone_request_that_is_refused_tells_of_no_rate() -> None:
     rate = AdaptiveRate()
     rate.reserve(0.0)
-    rate.refused(0.1)
+    refused_often(rate, 0.1)
     assert rate.per_second > 1.0
+
+
+def test_refusals_that_come_whatever_the_rate_do_not_slow_down_a_night() -> None:
+    rate, rng, now, count = AdaptiveRate(), random.Random(1), 0.0, 0
+    while now < 3600.0:
+        now += rate.reserve(now)
+        if rng.random() < 0.03:
+            rate.refused(now)
+        else:
+            rate.answered()
+        now, count = now + 0.2, count + 1
+    assert count > 0.7 * 3600 * 5
 
 
 def test_a_server_s_limit_is_kept_to_after_a_few_refusals() -> None:
     alone, paced = (refusals(rate, random.Random(3)) for rate in (None, AdaptiveRate()))
     assert alone.share > 0.4
-    assert paced.share < 0.01
+    assert paced.share < 0.02
     assert paced.lag < min(3.0, alone.lag)
 
 
