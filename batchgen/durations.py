@@ -190,9 +190,10 @@ class Durations:
     def of(self, params: Mapping[str, Scalar]) -> LifeTable:
         """Return the table of a request's kind."""
         kind = kind_of(params)
-        if kind not in self._tables and len(self._tables) >= MOST_KINDS:
-            return self._others
-        return self._tables.setdefault(kind, LifeTable())
+        table = self._tables.get(kind)
+        if table is None and len(self._tables) < MOST_KINDS:
+            table = self._tables[kind] = LifeTable()
+        return table or self._others
 
 
 def _spread(since: float, until: float) -> list[tuple[int, float]]:

@@ -13,7 +13,7 @@ JOB = """
 version: 1
 prompts: [A heron, An otter]
 matrix: {seed: 1-6}
-run: {concurrency: 2, order: shuffled}
+run: {concurrency: 2, order: shuffled, poll: {first: 0.1s, every: 0.1s}}
 """
 
 

@@ -22,7 +22,7 @@ GRID = """
 version: 1
 prompts: ["Paper boat in a drain: macro, rain"]
 matrix: {seed: 1-2, guidance_scale: [3, 9]}
-run: {concurrency: 4}
+run: {concurrency: 4, poll: {first: 0.1s, every: 0.1s}}
 """
 FAST = ("--queue", "0s", "--generate", "0.05s")
 

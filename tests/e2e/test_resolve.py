@@ -21,6 +21,7 @@ version: 1
 prompts: [A heron, An otter, A newt]
 defaults: {seed: 1}
 budget: {usd_per_video: 0.06}
+run: {poll: {first: 0.1s, every: 0.1s}}
 """
 
 
