@@ -352,6 +352,26 @@ def test_a_replacement_whose_seed_the_job_names_itself_is_counted_once(tmp_path:
         assert made.by_status == {"new": 0, "succeeded": 1, "gone": 2}
 
 
+def test_a_value_called_other_and_true_beside_one_are_rows_of_their_own(tmp_path: Path) -> None:
+    axes = (Axis("animal", ("a fox", "other")), Axis("x", (1, True)))
+    rows = ({"animal": "a hen", "x": 0},)
+    wanted = job(tmp_path, "${animal} ${x}", matrix=axes, include=rows)
+    half_a_night(wanted)
+    made = plan(wanted)
+    by_axis = {
+        cut.axis: [(value, sum(n.values())) for value, n in cut.counts] for cut in made.by_axis
+    }
+    assert repr(by_axis) == repr(
+        {
+            "animal": [("a fox", 2), ("other", 2), (None, 1)],
+            "x": [(1, 2), (True, 2), (None, 1)],
+        }
+    )
+    text = sentences(wanted, made)
+    assert "\n  animal other  " in text
+    assert "\n  other animal  " in text
+
+
 def test_an_axis_of_derived_seeds_shows_the_seeds_that_are_sent(tmp_path: Path) -> None:
     axes = (Axis("seed", Derived(4)), Axis("shift", (1, 2, 3)))
     wanted = job(tmp_path, matrix=axes, salt="s")
