@@ -888,6 +888,9 @@ def test_a_prompt_that_an_alias_repeats_is_made_once_too() -> None:
 
 def test_the_same_text_with_other_values_is_another_prompt() -> None:
     assert len(load("prompts: [A fox, {prompt: A fox, seed: 7}]").prompts) == 2
+    job = load("prompts: [{prompt: '${x}', x: true}, {prompt: '${x}', x: 1}]")
+    assert [task.prompt for task in expand(job)] == ["true", "1"]
+    assert job.warnings == ()
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node
-from batchgen.models import Scalar, describe
+from batchgen.models import Scalar, describe, told_apart
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -172,7 +172,7 @@ class Checker:
             except ValueError:
                 continue  # the schema says so already
             if isinstance(expanded, tuple):
-                for value in (expanded[0], expanded[-1], *expanded[1:2]):
+                for value in self._telling(name, expanded):
                     before = len(self.problems)
                     self._fits(name, node, value)
                     if len(self.problems) > before:
@@ -185,17 +185,24 @@ class Checker:
                     f"write a list or a range: {name}: 3-9 [4]",
                 )
 
+    def _telling(self, name: str, values: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        """Return the values of a range of which one does not fit if any does not."""
+        parameter = (self._table or {}).get(name)
+        if parameter is not None and parameter.choices:
+            return values
+        # Bounds are passed at an end, and a step that is no whole number shows in the second.
+        return (values[0], values[-1], *values[1:2])
+
     def _axis_list(self, name: str, axis: Node) -> None:
-        seen: dict[tuple[bool, Scalar], Node] = {}
+        seen: set[tuple[bool, Scalar]] = set()
         for item in axis.value:
             self._fits(name, item, item.value)
             if isinstance(item.value, str | int | float):
-                key = (isinstance(item.value, bool), item.value)
-                if key in seen:
+                if told_apart(item.value) in seen:
                     self._object(
                         item, f"{templates.text(item.value)} is in this list twice", "keep one"
                     )
-                seen[key] = item
+                seen.add(told_apart(item.value))
 
     def _zip_lengths(self) -> None:
         axes = self._mapping("zip")

@@ -43,7 +43,7 @@ from batchgen.jobfile.source import Source, decode, read_bounded
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, read, resolve
 from batchgen.lint import warnings_of
-from batchgen.models import Parameter, describe, parameters_of
+from batchgen.models import Parameter, describe, parameters_of, told_apart
 from batchgen.urls import base_url_objection
 
 COMMAND_LINE: Final = "--set"
@@ -325,12 +325,13 @@ def _safe_name(stem: str) -> str:
 
 def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], list[str]]:
     """Drop prompts that stand there twice: the same request is one video, made once."""
-    seen: dict[tuple[str, tuple[tuple[str, object], ...]], Place] = {}
+    seen: dict[tuple[str, frozenset[tuple[str, object]]], Place] = {}
     prompts: list[Prompt] = []
     warnings: list[str] = []
     more = 0
     for prompt in written:
-        key = (prompt.template, tuple(sorted(prompt.own.items())))
+        own = frozenset((name, told_apart(value)) for name, value in prompt.own.items())
+        key = (prompt.template, own)
         if key not in seen:
             seen[key] = prompt.place
             prompts.append(Prompt(prompt.template, prompt.id, prompt.own))
