@@ -12,7 +12,7 @@ from batchgen.derived import derived_number, derived_seed
 from batchgen.grid import Grid
 from batchgen.idset import IdSet
 from batchgen.job import Axis, Derived, Job, Order, Prompt, Values
-from batchgen.models import Scalar
+from batchgen.models import Scalar, Table
 from batchgen.task import Task, hashed_id, spelled
 
 
@@ -40,8 +40,7 @@ def _places(job: Job, shape: "_Shape") -> Iterator[tuple[int, int, "_Pattern", V
             yield number, cell, pattern, moved, copy
     alone = [row for row in job.include if "prompt" in row]
     for position, row in enumerate(alone, start=number + 1):
-        prompt = Prompt(template=str(row["prompt"]))
-        yield position, 0, _Pattern(shape, prompt, {**job.defaults, **row}), {}, 1
+        yield position, 0, _alone(job, shape, row), {}, 1
 
 
 def count(job: Job) -> int:
@@ -74,6 +73,14 @@ def variable_names(job: Job) -> frozenset[str]:
     used = {name for prompt in job.prompts for name in templates.names(prompt.template)}
     used |= {name for row in job.include for name in templates.names(str(row.get("prompt", "")))}
     return frozenset(used if table is None else used - table.keys())
+
+
+def names_its_prompt(table: Table | None, variables: Collection[str]) -> bool:
+    """Tell whether `id` in a row with a prompt is the prompt's name, as it is under `prompts`.
+
+    Where a parameter or a variable of the job has this name, it is that one's value.
+    """
+    return "id" not in variables and (table is None or "id" not in table)
 
 
 class _Shape:
@@ -177,6 +184,14 @@ def _cells(job: Job, shape: _Shape, prompt: Prompt) -> Iterator[tuple[_Pattern, 
     for added in job.include:
         if "prompt" not in added:
             yield _Pattern(shape, prompt, {**job.defaults, **prompt.own, **added}), {}, 1
+
+
+def _alone(job: Job, shape: _Shape, row: Values) -> _Pattern:
+    """Return the pattern of a row of `include` that has a prompt of its own."""
+    named = "id" in row and names_its_prompt(job.parameters, shape.variables)
+    own = {name: value for name, value in row.items() if name != "id" or not named}
+    prompt = Prompt(str(row["prompt"]), str(row["id"]) if named else None)
+    return _Pattern(shape, prompt, {**job.defaults, **own})
 
 
 def _may_repeat(job: Job, variables: Collection[str]) -> bool:

@@ -383,6 +383,9 @@ WRONG = [
     Wrong(FOX + "include: [{}]", 2, 11, "a row of include is empty"),
     Wrong(FOX + "include: [{prompt: 5}]", 2, 20, "expected text", 'write it in quotes: "5"'),
     Wrong(FOX + "include: [{prompt: ''}]", 2, 20, "this prompt is empty"),
+    Wrong(FOX + "include: [{prompt: A, id: 5}]", 2, 27, "expected text", 'in quotes: "5"'),
+    Wrong(FOX + "include: [{prompt: A, id: ''}]", 2, 27, "expected 1 to 100 characters"),
+    Wrong(FOX + "include: [{id: owl}]", 2, 12, '"id" in include is no parameter'),
     Wrong(FOX + "include: [{prompt: '${x}'}]", 2, 11, "${x} in this row's prompt has no value"),
     Wrong(
         "prompts: ['${x}']\nmatrix: {x: [1]}\ninclude: [{seed: 4}]",
@@ -884,6 +887,28 @@ def test_a_prompt_that_an_alias_repeats_is_made_once_too() -> None:
     job = load("prompts:\n- &fox {prompt: A fox, seed: 7}\n- *fox\n")
     assert job.prompts == (Prompt("A fox", None, {"seed": 7}),)
     assert len(job.warnings) == 1
+
+
+@pytest.mark.parametrize("model", ["wan/v2.1/1.3b/text-to-video", "somebody/else"])
+def test_a_row_with_a_prompt_may_name_it(model: str) -> None:
+    head = f"provider: {{model: {model}}}\ndefaults: {{seed: 3}}\n"
+    (named,) = expand(load(f"{head}include: [{{prompt: An owl, id: owl}}]"))
+    (listed,) = expand(load(f"{head}prompts: [{{prompt: An owl, id: owl}}]"))
+    assert named == listed
+    assert named.prompt_id == "owl"
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "include: [{prompt: '${id}', id: 7}]",
+        "include: [{prompt: An owl, id: 7}]\nmodel_parameters: {id: integer}",
+    ],
+)
+def test_an_id_that_is_a_value_of_the_job_s_own_stays_one(job: str) -> None:
+    (task,) = expand(load(job))
+    assert task.prompt_id is None
+    assert {**task.params, **task.variables}["id"] == 7
 
 
 def test_the_same_text_with_other_values_is_another_prompt() -> None:
