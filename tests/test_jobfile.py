@@ -379,6 +379,7 @@ WRONG = [
     Wrong(FOX + "zip: {seed: 1-4, shift: [1, 2]}", 2, 7, "seed has 4, shift has 2"),
     Wrong(FOX + "zip: {seed: 1-4}\nmatrix: {seed: 1-4}", 2, 7, "of matrix and of zip", "keep one"),
     Wrong(FOX + "exclude: {seed: 1}", 2, 10, "exclude: expected a list", "put brackets around it"),
+    Wrong(FOX + "defaults: {shift: 3}\nexclude: [{shift: 3}]", 3, 1, "nothing is to be made"),
     Wrong(FOX + "include: [seed]", 2, 11, "expected a mapping"),
     Wrong(FOX + "include: [{}]", 2, 11, "a row of include is empty"),
     Wrong(FOX + "include: [{prompt: 5}]", 2, 20, "expected text", 'write it in quotes: "5"'),
@@ -923,9 +924,9 @@ def test_the_same_text_with_other_values_is_another_prompt() -> None:
     [
         ("matrix: {seed: 1-4}\nexclude: [{seed: 5}]", True),
         ("matrix: {seed: 1-4}\nexclude: [{seed: 4}]", False),
-        ("defaults: {shift: 3}\nexclude: [{shift: 3}]", False),
+        ("defaults: {shift: 3}\nmatrix: {seed: 1-2}\nexclude: [{shift: 3, seed: 1}]", False),
         ("defaults: {shift: 3}\nexclude: [{shift: 4}]", True),
-        ("matrix: {seed: {random: 2}}\nexclude: [{seed: 4}]", False),
+        ("matrix: {seed: {random: 2}}\nexclude: [{seed: 4}]", True),
     ],
 )
 def test_an_exclude_that_matches_nothing_is_warned_of(rest: str, *, warned: bool) -> None:
