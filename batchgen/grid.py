@@ -6,7 +6,7 @@ same is for `expansion` to say.
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
 from batchgen.derived import axis_column, derived_seed
@@ -22,6 +22,7 @@ class Grid:
 
     def __init__(self, job: Job) -> None:
         self._job = job
+        self._excluded = dict(enumerate(job.exclude))
         self._columns = {
             axis.name: axis_column(job.salt, axis)
             for axis in (*job.matrix, *job.zip)
@@ -34,7 +35,7 @@ class Grid:
 
     def cells(self, prompt: Prompt) -> Iterator[Cell]:
         """Return a prompt's cells: the matrix in its written order, then zip, then repeat."""
-        excluded = self._excluded(prompt)
+        excluded = [*self._moving_part(prompt, self._excluded).values()]
         if not all(excluded):
             return iter(())  # a row matches whatever moves
         every = self._every_cell(prompt)
@@ -42,12 +43,15 @@ class Grid:
             return every
         return (cell for cell in every if not any(_matches(row, cell[0]) for row in excluded))
 
-    def leaves_out(self, prompt: Prompt) -> bool:
-        """Tell whether `exclude` leaves out any of a prompt's cells."""
-        excluded = self._excluded(prompt)
-        return bool(excluded) and any(
-            _matches(row, moved) for moved, _ in self._every_cell(prompt) for row in excluded
-        )
+    def matched(self, prompt: Prompt, rows: Mapping[int, Values]) -> set[int]:
+        """Return the numbers of those rows that match any of a prompt's cells; no cell is made."""
+        moving = self._moving_part(prompt, rows)
+        if not moving:
+            return set()
+        found: set[int] = set()
+        for columns in self._columns_of_copies(prompt, {*itertools.chain(*moving.values())}):
+            found |= {number for number, row in moving.items() if self._is_among(row, columns)}
+        return found
 
     def size(self, prompt: Prompt) -> int:
         """Count a prompt's cells, without making any where none is left out."""
@@ -78,21 +82,48 @@ class Grid:
         shared = self._columns.get(axis.name)
         return axis_column(self._job.salt, axis, prompt.template) if shared is None else shared
 
-    def _excluded(self, prompt: Prompt) -> list[Values]:
-        """Return what is left of the rows of `exclude` once all that does not move was compared."""
-        if not self._job.exclude:
-            return []
+    def _columns_of_copies(
+        self, prompt: Prompt, names: Collection[str]
+    ) -> Iterator[Mapping[str, tuple[Scalar, ...]]]:
+        """Yield the values of the named axes, for each copy where copies differ in them."""
+        axes = [axis for axis in (*self._job.matrix, *self._job.zip) if axis.name in names]
+        first = {axis.name: self._column(axis, prompt) for axis in axes}
+        yield first
+        derived = [axis.name for axis in axes if isinstance(axis.values, Derived)]
+        for copy in range(2, self._job.repeat + 1) if derived else ():
+            yield {
+                **first,
+                **{
+                    name: tuple(derived_seed(self._job.salt, seed, copy) for seed in first[name])
+                    for name in derived
+                },
+            }
+
+    def _is_among(self, row: Values, columns: Mapping[str, tuple[Scalar, ...]]) -> bool:
+        """Tell whether a row matches a cell: the axes of zip meet row by row, others all."""
+        zipped = [axis.name for axis in self._job.zip if axis.name in row]
+        groups = [[name] for name in row if name not in zipped]
+        return all(
+            tuple(told_apart(row[name]) for name in group)
+            in zip(*(map(told_apart, columns[name]) for name in group), strict=True)
+            for group in (*groups, *([zipped] if zipped else ()))
+        )
+
+    def _moving_part(self, prompt: Prompt, rows: Mapping[int, Values]) -> dict[int, Values]:
+        """Return what is left of rows once all that does not move was compared.
+
+        Those that differ there match none of the prompt's cells and are left out.
+        """
+        if not rows:
+            return {}
         moving = self.moving(prompt)
-        fixed = {
-            name: value
-            for name, value in {**self._job.defaults, **prompt.own}.items()
-            if name not in moving
-        }
-        return [
-            {name: row[name] for name in row if name in moving}
-            for row in self._job.exclude
+        values = {**self._job.defaults, **prompt.own}
+        fixed = {name: value for name, value in values.items() if name not in moving}
+        return {
+            number: {name: row[name] for name in row if name in moving}
+            for number, row in rows.items()
             if _matches({name: row[name] for name in row if name not in moving}, fixed)
-        ]
+        }
 
 
 def cells(job: Job) -> int:
@@ -114,30 +145,14 @@ def cells(job: Job) -> int:
 
 def unmatched_rows(job: Job) -> list[int]:
     """Return the numbers, from 1, of the rows of `exclude` that match no cell of any prompt."""
-    waiting = {number: _only(job, row) for number, row in enumerate(job.exclude, start=1)}
+    grid = Grid(job)
+    waiting = dict(enumerate(job.exclude, start=1))
     for prompt, _ in _kinds(job):
         if not waiting:
             break
-        waiting = {number: grid for number, grid in waiting.items() if not grid.leaves_out(prompt)}
+        for number in grid.matched(prompt, waiting):
+            del waiting[number]
     return list(waiting)
-
-
-def _only(job: Job, row: Values) -> Grid:
-    """Narrow a job's grid to the cells that one row of `exclude` may match."""
-    matrix = tuple(_where(axis, row[axis.name]) for axis in job.matrix if axis.name in row)
-    # Copies differ in what is derived and in nothing else.
-    derived = any(
-        isinstance(axis.values, Derived) for axis in (*job.matrix, *job.zip) if axis.name in row
-    )
-    return Grid(replace(job, matrix=matrix, exclude=(row,), repeat=job.repeat if derived else 1))
-
-
-def _where(axis: Axis, wanted: Scalar) -> Axis:
-    """Take from an axis what is not the wanted value; what is derived is only known later."""
-    if isinstance(axis.values, Derived):
-        return axis
-    kept = (value for value in axis.values if told_apart(value) == told_apart(wanted))
-    return Axis(axis.name, tuple(kept))
 
 
 def _kinds(job: Job) -> Iterator[tuple[Prompt, int]]:
