@@ -5,19 +5,15 @@ Prompts outermost, then the matrix in its written order, then zip, then repeat, 
 where two places may ask for the same, a number for each task.
 """
 
-import hashlib
-import itertools
 from collections.abc import Collection, Iterator
-from typing import Final
 
-from batchgen import templates
+from batchgen import grid, templates
+from batchgen.derived import derived_number, derived_seed
+from batchgen.grid import Grid
 from batchgen.idset import IdSet
 from batchgen.job import Axis, Derived, Job, Order, Prompt, Values
-from batchgen.models import Scalar
+from batchgen.models import Scalar, Table
 from batchgen.task import Task, hashed_id, spelled
-
-SEED_BITS: Final = 31
-"""Derived seeds are 0 <= seed < 2^31: what every sampler's signed 32-bit integer can hold."""
 
 
 def expand(job: Job) -> Iterator[Task]:
@@ -27,8 +23,7 @@ def expand(job: Job) -> Iterator[Task]:
     same is one task: the first place it has.
     """
     shape = _Shape(job)
-    # Only these can repeat a request.
-    seen = IdSet() if job.include or shape.has_variables else None
+    seen = IdSet() if _may_repeat(job, shape.variables) else None
     index = 0
     for number, cell, pattern, moved, copy in _places(job, shape):
         task = pattern.task(moved, copy, index, number, cell)
@@ -45,20 +40,14 @@ def _places(job: Job, shape: "_Shape") -> Iterator[tuple[int, int, "_Pattern", V
             yield number, cell, pattern, moved, copy
     alone = [row for row in job.include if "prompt" in row]
     for position, row in enumerate(alone, start=number + 1):
-        prompt = Prompt(template=str(row["prompt"]))
-        yield position, 0, _Pattern(shape, prompt, {**job.defaults, **row}), {}, 1
+        yield position, 0, _alone(job, shape, row), {}, 1
 
 
 def count(job: Job) -> int:
-    """Count the tasks, without making any where none can be left out or repeat another."""
-    if job.include or variable_names(job):
+    """Count the tasks, without making any where none can repeat another."""
+    if _may_repeat(job, variable_names(job)):
         return sum(1 for _ in expand(job))
-    if job.exclude:
-        return sum(1 for _ in _places(job, _Shape(job)))
-    return sum(
-        _product_length(_open_axes(job.matrix, prompt)) * _zip_length(job, prompt) * job.repeat
-        for prompt in job.prompts
-    )
+    return grid.cells(job)
 
 
 def order_key(order: Order, task: Task, prompts: int) -> int:
@@ -75,12 +64,7 @@ def order_key(order: Order, task: Task, prompts: int) -> int:
         case Order.INTERLEAVED:
             return task.cell * prompts + task.prompt_number
         case Order.SHUFFLED:
-            return _hash_int("order", task.task_id) >> 1
-
-
-def derived_seed(salt: str, *parts: object) -> int:
-    """Derive a seed in [0, 2^31) from the salt and what it is for."""
-    return _hash_int("seed", salt, *parts) >> (64 - SEED_BITS)
+            return derived_number("order", task.task_id) >> 1
 
 
 def variable_names(job: Job) -> frozenset[str]:
@@ -89,6 +73,14 @@ def variable_names(job: Job) -> frozenset[str]:
     used = {name for prompt in job.prompts for name in templates.names(prompt.template)}
     used |= {name for row in job.include for name in templates.names(str(row.get("prompt", "")))}
     return frozenset(used if table is None else used - table.keys())
+
+
+def names_its_prompt(table: Table | None, variables: Collection[str]) -> bool:
+    """Tell whether `id` in a row with a prompt is the prompt's name, as it is under `prompts`.
+
+    Where a parameter or a variable of the job has this name, it is that one's value.
+    """
+    return "id" not in variables and (table is None or "id" not in table)
 
 
 class _Shape:
@@ -102,16 +94,7 @@ class _Shape:
         # A model without a table gets what was written and nothing else.
         self.seeded = table is not None and "seed" in table
         self.variables = variable_names(job)
-        self.has_variables = bool(self.variables)
-        self._columns = {
-            axis.name: _values(job.salt, axis)
-            for axis in (*job.matrix, *job.zip)
-            if not (isinstance(axis.values, Derived) and axis.values.per_prompt)
-        }
-
-    def column(self, axis: Axis, prompt: Prompt) -> tuple[Scalar, ...]:
-        """Return the values of an axis, which may be the prompt's own."""
-        return self._columns.get(axis.name) or _values(self.salt, axis, prompt.template)
+        self.grid = Grid(job)
 
 
 class _Pattern:
@@ -193,64 +176,54 @@ def _plain(value: Scalar) -> str:
 
 def _cells(job: Job, shape: _Shape, prompt: Prompt) -> Iterator[tuple[_Pattern, Values, int]]:
     """Yield the pattern of each of a prompt's tasks, what moved and the number of the copy."""
-    axes = _open_axes(job.matrix, prompt)
-    zipped = _open_axes(job.zip, prompt)
-    rows = list(zip(*(shape.column(axis, prompt) for axis in zipped), strict=True)) or [()]
-    moving = [axis.name for axis in (*axes, *zipped)]
+    moving = shape.grid.moving(prompt)
     values = {**job.defaults, **dict.fromkeys(moving, ""), **prompt.own}
     pattern = _Pattern(shape, prompt, values, moving)
-    excluded = list(_excluded(job, values, moving))
-    derived = [axis.name for axis in (*axes, *zipped) if isinstance(axis.values, Derived)]
-    copies = range(1, job.repeat + 1)
-    for across in itertools.product(*(shape.column(axis, prompt) for axis in axes)):
-        for row in rows:
-            for copy in copies:
-                moved = dict(zip(moving, across + row, strict=True))
-                if copy > 1:
-                    # A copy with its sibling's seed would be the same video again.
-                    for name in derived:
-                        moved[name] = derived_seed(job.salt, moved[name], copy)
-                if not excluded or not any(out.items() <= moved.items() for out in excluded):
-                    yield pattern, moved, copy
+    for moved, copy in shape.grid.cells(prompt):
+        yield pattern, moved, copy
     for added in job.include:
         if "prompt" not in added:
             yield _Pattern(shape, prompt, {**job.defaults, **prompt.own, **added}), {}, 1
 
 
-def _excluded(job: Job, values: Values, moving: Collection[str]) -> Iterator[Values]:
-    """Yield what is left of the rows of `exclude` once all but the moving values was compared."""
-    fixed = {name: value for name, value in values.items() if name not in moving}
-    for row in job.exclude:
-        if {name: row[name] for name in row if name not in moving}.items() <= fixed.items():
-            yield {name: row[name] for name in row if name in moving}
+def _alone(job: Job, shape: _Shape, row: Values) -> _Pattern:
+    """Return the pattern of a row of `include` that has a prompt of its own."""
+    named = "id" in row and names_its_prompt(job.parameters, shape.variables)
+    own = {name: value for name, value in row.items() if name != "id" or not named}
+    prompt = Prompt(str(row["prompt"]), str(row["id"]) if named else None)
+    return _Pattern(shape, prompt, {**job.defaults, **own})
 
 
-def _open_axes(axes: tuple[Axis, ...], prompt: Prompt) -> list[Axis]:
-    return [axis for axis in axes if axis.name not in prompt.own]
+def _may_repeat(job: Job, variables: Collection[str]) -> bool:
+    """Tell whether two places of a job may ask for the same; where not, no id need be kept."""
+    axes = (*job.matrix, *job.zip)
+    return bool(
+        job.include
+        or variables
+        or _texts_may_meet(job)
+        # Each copy's seeds are derived from the first one's, and may meet.
+        or (job.repeat > 1 and any(_several_derived(axis) for axis in axes))
+        or any(
+            isinstance(axis.values, tuple) and len(set(axis.values)) < len(axis.values)
+            for axis in axes
+        )
+    )
 
 
-def _zip_length(job: Job, prompt: Prompt) -> int:
-    """Count the rows of the axes that move together; one where none does."""
-    return max((len(axis) for axis in _open_axes(job.zip, prompt)), default=1)
+def _several_derived(axis: Axis) -> bool:
+    return isinstance(axis.values, Derived) and len(axis) > 1
 
 
-def _values(salt: str, axis: Axis, *prompt: str) -> tuple[Scalar, ...]:
-    """Return an axis' values, those that are derived from the prompt's text where it is given."""
-    match axis.values:
-        case Derived(count=count):
-            return tuple(derived_seed(salt, axis.name, place, *prompt) for place in range(count))
-        case values:
-            return values
-
-
-def _product_length(axes: list[Axis]) -> int:
-    length = 1
-    for axis in axes:
-        length *= len(axis)
-    return length
-
-
-def _hash_int(*parts: object) -> int:
-    """Hash the parts, told apart by a separator, into 64 bits."""
-    joined = "\x1f".join(str(part) for part in parts).encode("utf-8", "surrogatepass")
-    return int.from_bytes(hashlib.sha256(joined).digest()[:8], "big")
+def _texts_may_meet(job: Job) -> bool:
+    """Tell whether two prompts may send the same text: only their other values differ then."""
+    if len(job.prompts) == 1:
+        return False
+    texts = set()
+    for prompt in job.prompts:
+        if "$" not in prompt.template:
+            texts.add(prompt.template)
+        elif templates.names(prompt.template):
+            return True  # which text that is depends on the cell
+        else:
+            texts.add(templates.fill(prompt.template, {}))
+    return len(texts) < len(job.prompts)

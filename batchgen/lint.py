@@ -5,7 +5,7 @@ between two videos. What is fair, and so passes without a word:
 
 - a seed axis under `matrix`, derived or written: every cell is made at every seed;
 - `per: prompt`: all cells of a prompt have the same seeds, and other prompts are other pictures;
-- `repeat`: the copies' seeds are the same for all cells;
+- `repeat`, where no seed is written: the copies' seeds are the same for all cells;
 - seeds that stand beside a prompt, in `include`, or together with a variable: somebody chose them
   for that very text.
 """
@@ -13,8 +13,10 @@ between two videos. What is fair, and so passes without a word:
 from collections.abc import Iterator
 
 from batchgen.expansion import variable_names
-from batchgen.job import Axis, Derived, Job, Prompt, Values
-from batchgen.models import TABLES
+from batchgen.grid import unmatched_rows
+from batchgen.job import Axis, Derived, Job, Prompt
+from batchgen.models import TABLES, Scalar
+from batchgen.templates import text
 
 
 def warnings_of(job: Job) -> list[str]:
@@ -22,6 +24,7 @@ def warnings_of(job: Job) -> list[str]:
     return [
         *_excludes_without_a_match(job),
         *_ignored_axes(job),
+        *_copies_of_a_written_seed(job),
         *_rewritten_prompts(job),
         *_seeds_in_step(job),
         *_seeds_of_nobody(job),
@@ -29,22 +32,8 @@ def warnings_of(job: Job) -> list[str]:
 
 
 def _excludes_without_a_match(job: Job) -> Iterator[str]:
-    for number, row in enumerate(job.exclude, start=1):
-        if not _can_match(job, row):
-            yield f"exclude row {number} matches nothing"
-
-
-def _can_match(job: Job, row: Values) -> bool:
-    axes = {axis.name: axis.values for axis in _axes(job)}
-
-    def possible(name: str, value: object) -> bool:
-        values = axes.get(name)
-        own = {prompt.own[name] for prompt in job.prompts if name in prompt.own}
-        if value in own or not isinstance(values, tuple | None):
-            return True
-        return value in values if values is not None else job.defaults.get(name) == value
-
-    return all(possible(name, value) for name, value in row.items())
+    for number in unmatched_rows(job):
+        yield f"exclude row {number} matches nothing"
 
 
 def _ignored_axes(job: Job) -> Iterator[str]:
@@ -56,6 +45,26 @@ def _ignored_axes(job: Job) -> Iterator[str]:
                 f"{job.provider.model} ignores {axis.name}: its {len(axis)} values make no "
                 "difference; take the axis away"
             )
+
+
+def _copies_of_a_written_seed(job: Job) -> Iterator[str]:
+    """Find copies that are the same request: a seed that was written is every copy's."""
+    if job.repeat == 1 or "seed" in variable_names(job):
+        return
+    shared: tuple[Scalar, ...] = (job.defaults["seed"],) if "seed" in job.defaults else ()
+    for axis in _axes(job):
+        if axis.name == "seed":
+            shared = axis.values if isinstance(axis.values, tuple) else ()
+    seeds = [(prompt.own["seed"],) if "seed" in prompt.own else shared for prompt in job.prompts]
+    if not any(seeds):
+        return
+    sent = "the copies of a cell whose seed is written all send that seed"
+    if all(len(written) == 1 for written in seeds) and len(set(seeds)) == 1:
+        sent = f"every copy sends seed {text(seeds[0][0])}"
+    yield (
+        f"repeat: {sent}, so the same request is paid for {job.repeat} times; take repeat away, or "
+        "the seed: each copy then has its own"
+    )
 
 
 def _rewritten_prompts(job: Job) -> Iterator[str]:

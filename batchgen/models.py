@@ -18,6 +18,11 @@ Scalar = str | int | float | bool
 WAN_1_3B: Final = "wan/v2.1/1.3b/text-to-video"
 
 
+def told_apart(value: Scalar) -> tuple[bool, Scalar]:
+    """Return what tells a value from another: true is 1 to Python, but never to JSON."""
+    return isinstance(value, bool), value
+
+
 @dataclass(frozen=True, slots=True)
 class Parameter:
     """One parameter of a model, as the API documents it.
@@ -53,7 +58,7 @@ class Parameter:
         kinds = _KINDS[self.type]
         if not isinstance(value, kinds) or (isinstance(value, bool) and not self._takes_booleans):
             return f"{self.name} takes {_ARTICLE[self.type]}, not {describe(value)}"
-        if self.choices and value not in self.choices:
+        if self.choices and told_apart(value) not in map(told_apart, self.choices):
             shown = " or ".join(map(str, self.choices))
             return f"{self.name} takes {shown}, not {describe(value)}"
         if not isinstance(value, int | float) or isinstance(value, bool):

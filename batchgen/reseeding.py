@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 from batchgen import templates
+from batchgen.derived import derived_seed
 from batchgen.errors import UsageError
-from batchgen.expansion import derived_seed
 from batchgen.job import Job
 from batchgen.task import Task, task_id
 

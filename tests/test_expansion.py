@@ -5,12 +5,14 @@ import random
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from batchgen.expansion import count, derived_seed, expand, order_key, variable_names
+from batchgen.derived import axis_column, derived_seed
+from batchgen.expansion import count, expand, order_key, variable_names
 from batchgen.job import Axis, Derived, Job, Order, Output, Prompt, ProviderSettings, Values
 from batchgen.models import Scalar
 from batchgen.task import Task
@@ -18,6 +20,7 @@ from batchgen.task import Task
 OUT = Output(Path("out"))
 FOX = Prompt("A fox")
 TRAM = Prompt("A tram")
+ONE_TO_THREE = Axis("seed", (1, 2, 3))
 
 
 def job(*prompts: Prompt, **parts: object) -> Job:
@@ -110,6 +113,27 @@ def test_a_prompt_s_own_value_pins_its_axis_and_makes_no_duplicates() -> None:
     assert len(set(ids(of))) == count(of) == 8
 
 
+@pytest.mark.parametrize(
+    ("parts", "tasks"),
+    [
+        # A value of the axis is one that the other prompt pins.
+        ({"prompts": (FOX, Prompt("A fox", own={"seed": 1})), "matrix": (ONE_TO_THREE,)}, 3),
+        ({"prompts": (Prompt("A fox", own={"seed": 1}), FOX), "matrix": (ONE_TO_THREE,)}, 3),
+        # An own value is the default.
+        ({"prompts": (FOX, Prompt("A fox", own={"shift": 3})), "defaults": {"shift": 3}}, 1),
+        ({"prompts": (FOX, Prompt("A fox", own={"shift": 4})), "defaults": {"shift": 3}}, 2),
+        # Two spellings of one text.
+        ({"prompts": (Prompt("costs $5"), Prompt("costs $$5"))}, 1),
+        ({"prompts": (Prompt("seed ${seed}"), Prompt("seed 2")), "matrix": (ONE_TO_THREE,)}, 5),
+        ({"prompts": (FOX, TRAM), "matrix": (Axis("shift", (3, 3)),)}, 2),
+        ({"prompts": (FOX,), "zip": (Axis("shift", (3, 3)), Axis("seed", (1, 1)))}, 1),
+    ],
+)
+def test_what_is_asked_for_twice_is_one_task(parts: dict[str, Any], tasks: int) -> None:
+    of = replace(job(), **parts)
+    assert len(ids(of)) == len(set(ids(of))) == count(of) == tasks
+
+
 def test_a_pinned_axis_of_zip_leaves_the_others_moving() -> None:
     of = job(
         Prompt("A fox", own={"shift": 5}),
@@ -135,6 +159,14 @@ def test_a_cell_is_left_out_when_it_matches_every_key_of_one_row() -> None:
     )
     assert column(of, "shift", "sampler") == [(1, "unipc"), (2, "unipc"), (2, "dpm+")]
     assert count(of) == 3
+
+
+def test_true_in_a_row_of_exclude_is_not_the_number_one() -> None:
+    truths = Axis("x", (True, 1, 0))
+    of = job(Prompt("${x}"), matrix=(truths,), exclude=({"x": True}, {"x": False}))
+    assert column(of, "prompt") == [("1",), ("0",)]
+    of = job(Prompt("${x}", own={"x": 1}), exclude=({"x": True},))
+    assert column(of, "prompt") == [("1",)]
 
 
 def test_exclude_sees_defaults_and_own_values_and_leaves_include_alone() -> None:
@@ -215,6 +247,13 @@ def test_asking_for_more_random_values_keeps_the_first_ones(
     )
     assert long[:fewer] == short
     assert len(set(long)) == more
+
+
+def test_random_values_are_all_different_however_many_and_keep_their_places() -> None:
+    many = axis_column("", Axis("seed", Derived(100_000)))
+    places = [derived_seed("", "seed", place) for place in range(100_000)]
+    assert len(set(places)) < len(set(many)) == 100_000
+    assert many[: len(set(places))] == tuple(dict.fromkeys(places))
 
 
 def test_random_values_are_the_same_for_all_prompts_unless_per_prompt() -> None:
@@ -321,19 +360,16 @@ def test_the_count_is_the_number_of_tasks(of: Job) -> None:
 def test_the_same_job_gives_the_same_tasks_and_indices_count_up(of: Job) -> None:
     tasks = list(expand(of))
     assert tasks == list(expand(of))
+    assert len({task.task_id for task in tasks}) == len(tasks)
     assert [task.index for task in tasks] == list(range(len(tasks)))
 
 
 @given(jobs())
 @settings(max_examples=150, deadline=None)
 def test_ids_depend_on_what_is_sent_and_the_copy_and_on_nothing_else(of: Job) -> None:
-    bodies: dict[str, tuple[bytes, int]] = {}
-    for task in expand(of):
-        assert bodies.setdefault(task.task_id, (task.body, task.repeat)) == (
-            task.body,
-            task.repeat,
-        )
-    assert len(set(bodies.values())) == len(bodies)
+    tasks = list(expand(of))
+    sent = {(task.body, task.repeat): task.task_id for task in tasks}
+    assert len(sent) == len(set(sent.values())) == len(tasks)
 
 
 @given(jobs(), st.randoms(use_true_random=False))
@@ -377,8 +413,7 @@ def test_every_order_is_a_permutation_and_sequential_is_the_expansion(of: Job) -
     for order in Order:
         keys = [order_key(order, task, prompts) for task in tasks]
         assert all(0 <= key < 2**63 for key in keys)
-        if order is not Order.SHUFFLED:  # equal requests share an id and so a key
-            assert len(set(keys)) == len(keys)
+        assert len(set(keys)) == len(keys)
     assert [order_key(Order.SEQUENTIAL, task, prompts) for task in tasks] == list(range(len(tasks)))
 
 

@@ -6,6 +6,7 @@ import itertools
 import json
 import tracemalloc
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from string import Template
 
@@ -13,7 +14,8 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchgen.expansion import count, derived_seed, expand, variable_names
+from batchgen.derived import derived_seed
+from batchgen.expansion import count, expand, variable_names
 from batchgen.idset import IdSet
 from batchgen.job import Axis, Derived, Job, Output, Prompt, ProviderSettings, Values
 from batchgen.models import WAN_1_3B, Scalar
@@ -40,7 +42,7 @@ def plainly(job: Job) -> Iterator[dict[str, object]]:
         )
         digest = hashlib.sha256(request.encode()).digest()
         task_id = base64.b32encode(digest)[:12].decode().lower()
-        if task_id in seen and (job.include or variable_names(job)):
+        if task_id in seen:
             continue
         seen.add(task_id)
         yield {
@@ -83,12 +85,17 @@ def cells(job: Job, prompt: Prompt) -> Iterator[tuple[Values, int]]:
             if copy > 1 and isinstance(axis.values, Derived):
                 values[axis.name] = derived_seed(job.salt, values[axis.name], copy)
         if not any(
-            all(name in values and values[name] == row[name] for name in row) for row in job.exclude
+            all(name in values and same(values[name], row[name]) for name in row)
+            for row in job.exclude
         ):
             yield values, copy
     for added in job.include:
         if "prompt" not in added:
             yield {**job.defaults, **prompt.own, **added}, 1
+
+
+def same(one: Scalar, other: Scalar) -> bool:
+    return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
 NAMES = ("seed", "shift", "guidance_scale", "negative_prompt", "animal", "100%", "é")
@@ -193,6 +200,17 @@ def grid(side: int, template: str, *more: Axis) -> Job:
 
 def test_a_grid_of_ten_times_as_many_tasks_needs_no_more_memory() -> None:
     small, large = (peak_bytes(grid(side, "A fox")) for side in (10, 22))
+    assert large < small + 10_000
+
+
+def test_many_prompts_that_differ_in_their_text_need_no_more_memory_for_ten_times_the_cells() -> (
+    None
+):
+    owl = Prompt("An owl for $$5")
+    small, large = (
+        peak_bytes(replace(job, prompts=(*job.prompts, owl)))
+        for job in (grid(side, "A fox for $5") for side in (7, 15))
+    )
     assert large < small + 10_000
 
 

@@ -379,10 +379,14 @@ WRONG = [
     Wrong(FOX + "zip: {seed: 1-4, shift: [1, 2]}", 2, 7, "seed has 4, shift has 2"),
     Wrong(FOX + "zip: {seed: 1-4}\nmatrix: {seed: 1-4}", 2, 7, "of matrix and of zip", "keep one"),
     Wrong(FOX + "exclude: {seed: 1}", 2, 10, "exclude: expected a list", "put brackets around it"),
+    Wrong(FOX + "defaults: {shift: 3}\nexclude: [{shift: 3}]", 3, 1, "nothing is to be made"),
     Wrong(FOX + "include: [seed]", 2, 11, "expected a mapping"),
     Wrong(FOX + "include: [{}]", 2, 11, "a row of include is empty"),
     Wrong(FOX + "include: [{prompt: 5}]", 2, 20, "expected text", 'write it in quotes: "5"'),
     Wrong(FOX + "include: [{prompt: ''}]", 2, 20, "this prompt is empty"),
+    Wrong(FOX + "include: [{prompt: A, id: 5}]", 2, 27, "expected text", 'in quotes: "5"'),
+    Wrong(FOX + "include: [{prompt: A, id: ''}]", 2, 27, "expected 1 to 100 characters"),
+    Wrong(FOX + "include: [{id: owl}]", 2, 12, '"id" in include is no parameter'),
     Wrong(FOX + "include: [{prompt: '${x}'}]", 2, 11, "${x} in this row's prompt has no value"),
     Wrong(
         "prompts: ['${x}']\nmatrix: {x: [1]}\ninclude: [{seed: 4}]",
@@ -886,8 +890,33 @@ def test_a_prompt_that_an_alias_repeats_is_made_once_too() -> None:
     assert len(job.warnings) == 1
 
 
+@pytest.mark.parametrize("model", ["wan/v2.1/1.3b/text-to-video", "somebody/else"])
+def test_a_row_with_a_prompt_may_name_it(model: str) -> None:
+    head = f"provider: {{model: {model}}}\ndefaults: {{seed: 3}}\n"
+    (named,) = expand(load(f"{head}include: [{{prompt: An owl, id: owl}}]"))
+    (listed,) = expand(load(f"{head}prompts: [{{prompt: An owl, id: owl}}]"))
+    assert named == listed
+    assert named.prompt_id == "owl"
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "include: [{prompt: '${id}', id: 7}]",
+        "include: [{prompt: An owl, id: 7}]\nmodel_parameters: {id: integer}",
+    ],
+)
+def test_an_id_that_is_a_value_of_the_job_s_own_stays_one(job: str) -> None:
+    (task,) = expand(load(job))
+    assert task.prompt_id is None
+    assert {**task.params, **task.variables}["id"] == 7
+
+
 def test_the_same_text_with_other_values_is_another_prompt() -> None:
     assert len(load("prompts: [A fox, {prompt: A fox, seed: 7}]").prompts) == 2
+    job = load("prompts: [{prompt: '${x}', x: true}, {prompt: '${x}', x: 1}]")
+    assert [task.prompt for task in expand(job)] == ["true", "1"]
+    assert job.warnings == ()
 
 
 @pytest.mark.parametrize(
@@ -895,9 +924,9 @@ def test_the_same_text_with_other_values_is_another_prompt() -> None:
     [
         ("matrix: {seed: 1-4}\nexclude: [{seed: 5}]", True),
         ("matrix: {seed: 1-4}\nexclude: [{seed: 4}]", False),
-        ("defaults: {shift: 3}\nexclude: [{shift: 3}]", False),
+        ("defaults: {shift: 3}\nmatrix: {seed: 1-2}\nexclude: [{shift: 3, seed: 1}]", False),
         ("defaults: {shift: 3}\nexclude: [{shift: 4}]", True),
-        ("matrix: {seed: {random: 2}}\nexclude: [{seed: 4}]", False),
+        ("matrix: {seed: {random: 2}}\nexclude: [{seed: 4}]", True),
     ],
 )
 def test_an_exclude_that_matches_nothing_is_warned_of(rest: str, *, warned: bool) -> None:

@@ -41,7 +41,7 @@ defaults: {aspect_ratio: 16:9, word: cat, shift: 2.5, enable_safety_checker: tru
 matrix: {seed: {random: 3, per: prompt}, guidance_scale: 3-9 (+2), word: [cat, dog], fps: 24}
 zip: {sampler: [unipc, dpm+], inference_steps: "10-20 [2]"}
 exclude: [{seed: 3}]
-include: [{prompt: A hare, seed: 1}]
+include: [{prompt: A hare, id: hare, seed: 1}]
 repeat: 2
 salt: 7
 model_parameters:

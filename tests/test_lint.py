@@ -1,17 +1,26 @@
 """Comparisons that would be none are warned of; honest ones pass without a word."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
 
+from batchgen.derived import axis_column, derived_seed
+from batchgen.grid import cells
 from batchgen.job import Axis, Derived, Job, Output, Prompt, ProviderSettings, Values
 from batchgen.lint import warnings_of
 from batchgen.models import Parameter, Scalar
+from tests.test_expansion import jobs
 
 TURBO = "alibaba/wan2.1-t2v-turbo"
 UNKNOWN = "somebody/else"
 FOX = Prompt("A fox")
 SEEDS = Axis("seed", (1, 2, 3))
+TRAM = Prompt("A tram")
+RANDOM = Axis("seed", Derived(3))
+OF_EACH = Axis("seed", Derived(3, per_prompt=True))
 GUIDANCE = Axis("guidance_scale", (3, 6, 9))
 
 
@@ -21,7 +30,9 @@ def warnings(
     defaults: Values | None = None,
     matrix: tuple[Axis, ...] = (),
     zip: tuple[Axis, ...] = (),  # noqa: A002  # as the job calls it
+    exclude: tuple[Values, ...] = (),
     repeat: int = 1,
+    salt: str = "",
     model_parameters: tuple[Parameter, ...] = (),
 ) -> list[str]:
     return warnings_of(
@@ -32,7 +43,9 @@ def warnings(
             defaults=defaults or {},
             matrix=matrix,
             zip=zip,
+            exclude=exclude,
             repeat=repeat,
+            salt=salt,
             provider=ProviderSettings() if model is None else ProviderSettings(model=model),
             model_parameters=model_parameters,
         )
@@ -142,3 +155,83 @@ def test_an_axis_that_the_model_ignores_is_warned_of() -> None:
     (warning,) = warnings(matrix=(qualities,), model_parameters=ignored)
     assert "ignores quality: its 2 values make no difference; take the axis away" in warning
     assert warnings(matrix=(Axis("quality", (1,)),), model_parameters=ignored) == []
+
+
+@pytest.mark.parametrize(
+    ("prompts", "job", "said"),
+    [
+        ((), {"defaults": {"seed": 42}}, "every copy sends seed 42, so"),
+        ((), {"matrix": (Axis("seed", (42,)),)}, "every copy sends seed 42, so"),
+        ((Prompt("A fox", own={"seed": 7}),), {}, "every copy sends seed 7, so"),
+        ((), {"matrix": (SEEDS,)}, "whose seed is written all send that seed"),
+        ((), {"zip": (SEEDS,)}, "whose seed is written all send that seed"),
+        ((FOX, Prompt("A tram", own={"seed": 7})), {}, "whose seed is written all send that seed"),
+        ((), {"defaults": {"seed": 1}, "matrix": (Axis("seed", Derived(2)),)}, None),
+        ((Prompt("A fox, ${seed}"),), {"model": UNKNOWN, "defaults": {"seed": 1}}, None),
+        ((), {}, None),
+    ],
+)
+def test_copies_that_all_send_a_written_seed_are_warned_of(
+    prompts: tuple[Prompt, ...], job: dict[str, Any], said: str | None
+) -> None:
+    assert warnings(*prompts, **job) == []
+    found = warnings(*prompts, repeat=2, **job)
+    assert len(found) == (said is not None)
+    assert all(f"{said}" in warning for warning in found)
+    assert all("same request is paid for 2 times" in warning for warning in found)
+
+
+STEPS_20 = Prompt("A fox", own={"inference_steps": 20})
+SHIFT_8 = Prompt("A tram", own={"shift": 8})
+IN_STEP = (Axis("inference_steps", (20, 30)), Axis("shift", (3, 8)))
+OF_FOX = axis_column("", Axis("seed", Derived(3)), "A fox")
+SHARED = axis_column("", Axis("seed", Derived(3)))
+
+
+@pytest.mark.parametrize(
+    ("prompts", "job", "row", "matches"),
+    [
+        # The axes of zip meet row by row, those of matrix all together.
+        ((), {"zip": IN_STEP}, {"inference_steps": 20, "shift": 8}, False),
+        ((), {"zip": IN_STEP}, {"inference_steps": 30, "shift": 8}, True),
+        ((), {"matrix": IN_STEP}, {"inference_steps": 20, "shift": 8}, True),
+        # Own values belong to one prompt, and pin its axes.
+        ((STEPS_20, SHIFT_8), {}, {"inference_steps": 20, "shift": 8}, False),
+        (
+            (STEPS_20, SHIFT_8),
+            {"defaults": {"shift": 8}},
+            {"inference_steps": 20, "shift": 8},
+            True,
+        ),
+        ((SHIFT_8,), {"matrix": IN_STEP}, {"shift": 3}, False),
+        ((SHIFT_8, FOX), {"matrix": IN_STEP}, {"shift": 3}, True),
+        # Random seeds are known.
+        ((), {"matrix": (Axis("seed", Derived(3)),)}, {"seed": 1}, False),
+        ((), {"matrix": (Axis("seed", Derived(3)),)}, {"seed": SHARED[2]}, True),
+        ((), {"matrix": (Axis("seed", Derived(2)),)}, {"seed": SHARED[2]}, False),
+        ((TRAM, FOX), {"matrix": (OF_EACH,)}, {"seed": OF_FOX[1]}, True),
+        ((TRAM,), {"matrix": (OF_EACH,)}, {"seed": OF_FOX[1]}, False),
+        # Those of copies too.
+        ((), {"matrix": (RANDOM,), "repeat": 2}, {"seed": derived_seed("", SHARED[1], 2)}, True),
+        ((), {"matrix": (RANDOM,)}, {"seed": derived_seed("", SHARED[1], 2)}, False),
+        # True is not 1.
+        ((Prompt("${x}"),), {"matrix": (Axis("x", (1, 2)),)}, {"x": True}, False),
+        ((Prompt("${x}"),), {"matrix": (Axis("x", (1, True)),)}, {"x": True}, True),
+        ((), {}, {"shift": 3}, False),
+    ],
+)
+def test_a_row_of_exclude_that_matches_no_cell_of_any_prompt_is_warned_of(
+    prompts: tuple[Prompt, ...], job: dict[str, Any], row: Values, *, matches: bool
+) -> None:
+    found = warnings(*prompts, exclude=({"sampler": "dpm+"}, row), **job)
+    said = [warning for warning in found if warning.startswith("exclude row 2")]
+    assert said == ([] if matches else ["exclude row 2 matches nothing"])
+
+
+@given(jobs())
+@settings(max_examples=200, deadline=None)
+def test_a_row_is_warned_of_exactly_where_taking_it_away_changes_nothing(job: Job) -> None:
+    for number, row in enumerate(job.exclude, start=1):
+        alone = replace(job, exclude=(row,))
+        same = cells(alone) == cells(replace(job, exclude=()))
+        assert (f"exclude row {number} matches nothing" in warnings_of(job)) == same

@@ -77,6 +77,19 @@ matrix: {style: [anime, oil]}
     ]
 
 
+@pytest.mark.parametrize("section", ["matrix", "zip"])
+def test_every_value_of_a_range_is_one_of_the_choices(section: str) -> None:
+    declared = UNKNOWN + "model_parameters: {frames: {choices: [1, 2, 4]}}\n"
+    (found,) = mistakes(declared + f"{section}: {{frames: 1-4}}")
+    assert found == "4: frames takes 1 or 2 or 4, not the number 3"
+    load(declared + f"{section}: {{frames: 1-2}}")
+
+
+def test_true_is_not_the_choice_one() -> None:
+    (found,) = mistakes(UNKNOWN + "model_parameters: {x: {choices: [0, 1]}}\ndefaults: {x: true}")
+    assert found == "4: x takes 0 or 1, not true"
+
+
 @pytest.mark.parametrize(
     ("entry", "message"),
     [

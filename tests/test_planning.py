@@ -3,6 +3,7 @@
 import shutil
 import sqlite3
 from collections.abc import Coroutine
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from batchgen.again import Again, tried_again
 from batchgen.errors import RunDirectoryError, RunLocked
 from batchgen.expansion import expand
 from batchgen.job import (
@@ -296,6 +298,78 @@ def test_cells_that_repeat_another_s_request_are_counted(tmp_path: Path) -> None
     # The lake has no animal: its 3 cells and its row are 2 requests; the owl's row is a cell too.
     assert (made.tasks, made.repeats) == (3 + 2 + 1, 3)
     assert plan(job(tmp_path)).repeats == 0
+
+
+def test_prompts_that_ask_for_the_same_are_one_task_in_a_plan_and_paid_for_once(
+    tmp_path: Path,
+) -> None:
+    wanted = job(tmp_path, matrix=(Axis("seed", (1, 2, 3)),))
+    wanted = replace(wanted, prompts=(Prompt("a fox"), Prompt("a fox", own={"seed": 1})))
+    made = plan(wanted)
+    assert (made.tasks, made.repeats, made.by_status) == (3, 1, {"new": 3})
+    assert made.cost_usd == pytest.approx(0.18)
+
+
+def test_a_row_of_exclude_that_differs_in_truth_is_another_when_repeats_are_counted(
+    tmp_path: Path,
+) -> None:
+    prompts = tuple(Prompt(f"{text} ${{x}}", own={"x": x}) for text, x in (("a", 1), ("b", True)))
+    made = plan(replace(job(tmp_path, exclude=({"x": True},)), prompts=prompts))
+    assert (made.tasks, made.repeats) == (6, 0)
+
+
+def test_a_seed_that_each_prompt_derives_for_itself_is_left_out_of_that_prompt_alone(
+    tmp_path: Path,
+) -> None:
+    axes = (Axis("seed", Derived(3, per_prompt=True)),)
+    texts = ("a fox", "a tram", "${seed} owls")
+    seed = list(expand(job(tmp_path, *texts, matrix=axes)))[4].params["seed"]
+    made = plan(job(tmp_path, *texts, matrix=axes, exclude=({"seed": seed},)))
+    assert (made.tasks, made.repeats) == (8, 0)
+
+
+def test_a_replacement_whose_seed_the_job_names_itself_is_counted_once(tmp_path: Path) -> None:
+    wanted = job(tmp_path, matrix=(Axis("seed", (1, 2, 3)),))
+    ids = [task.task_id for task in expand(wanted)]
+    with Ledger.open(wanted.output.dir) as ledger:
+        ledger.bind("aimlapi")
+        admit(wanted, ledger)
+        go(fail(ledger, ids[0]))
+        tried_again(wanted, ledger, Again(new_seed=True))
+        waiting = [record for record in ledger.records() if record.status == "pending"]
+        another = next(record for record in waiting if record.task_id not in ids)
+
+        async def night() -> None:
+            for record in waiting:
+                await succeed(ledger, record.task_id)
+
+        go(night())
+    seed = another.task().params["seed"]
+    assert isinstance(seed, int)
+    for seeds in ((seed, 1), (1, seed)):
+        made = plan(job(tmp_path, matrix=(Axis("seed", seeds),)))
+        assert (made.tasks, made.repeats) == (1, 1)
+        assert made.by_status == {"new": 0, "succeeded": 1, "gone": 2}
+
+
+def test_a_value_called_other_and_true_beside_one_are_rows_of_their_own(tmp_path: Path) -> None:
+    axes = (Axis("animal", ("a fox", "other")), Axis("x", (1, True)))
+    rows = ({"animal": "a hen", "x": 0},)
+    wanted = job(tmp_path, "${animal} ${x}", matrix=axes, include=rows)
+    half_a_night(wanted)
+    made = plan(wanted)
+    by_axis = {
+        cut.axis: [(value, sum(n.values())) for value, n in cut.counts] for cut in made.by_axis
+    }
+    assert repr(by_axis) == repr(
+        {
+            "animal": [("a fox", 2), ("other", 2), (None, 1)],
+            "x": [(1, 2), (True, 2), (None, 1)],
+        }
+    )
+    text = sentences(wanted, made)
+    assert "\n  animal other  " in text
+    assert "\n  other animal  " in text
 
 
 def test_an_axis_of_derived_seeds_shows_the_seeds_that_are_sent(tmp_path: Path) -> None:

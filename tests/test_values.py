@@ -190,6 +190,8 @@ def test_ranges_are_exact_and_inclusive(written: str, numbers: tuple[float, ...]
         ("1-4 [1]", "needs at least 2 values"),
         ("1-4 [0]", "needs at least 2 values"),
         ("5-5 [3]", "holds 1 value, not 3"),
+        ("1-1.0000000000000002 (+0.0000000000000001)", "is too fine: some of its values would be"),
+        ("0.1-0.1000000000001 [5]", "is too fine: some of its values would be"),
         ("1-99999999", "more than 1,000,000 values"),
         ("0-1 [999999999]", "more than 1,000,000 values"),
         ("0-1 (+0.000000000000000000000000000001)", "more than 1,000,000 values"),

@@ -11,17 +11,19 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Place, Problem
+from batchgen.expansion import names_its_prompt
 from batchgen.jobfile.explain import address_problem, secret_problem
 from batchgen.jobfile.fields import axis_values
 from batchgen.jobfile.fitting import in_quotes, misfit
 from batchgen.jobfile.mistakes import Mistakes
 from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
 from batchgen.jobfile.prompts.written import OwnName
+from batchgen.jobfile.schema import MAX_ID
 from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node
-from batchgen.models import Scalar, describe
+from batchgen.models import Scalar, describe, told_apart
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
@@ -59,9 +61,10 @@ class Checker:
             for row in self._rows(section):
                 if not row.value:
                     self._object(row, f"a row of {section} is empty", hint="")
-                self._values(row, section, ("prompt",) if section == "include" else ())
+                self._values(row, section, self._reserved(row) if section == "include" else ())
         for row in self._rows("include"):
             self._row_prompt(row)
+            self._row_id(row)
         for name, own in self._written.names.items():
             self._own_name(name, own)
         self._variables_have_values()
@@ -80,6 +83,22 @@ class Checker:
 
     def _rows(self, section: str) -> Iterator[Node]:
         return (item for item in self._items(section) if isinstance(item.value, dict))
+
+    def _reserved(self, row: Node) -> tuple[str, ...]:
+        """Return the keys of a row of `include` that are no values of parameters or variables."""
+        if "prompt" in row.value and names_its_prompt(self._table, self._variables):
+            return ("prompt", "id")
+        return ("prompt",)
+
+    def _row_id(self, row: Node) -> None:
+        name = row.value.get("id")
+        if name is None or "id" not in self._reserved(row):
+            return
+        if not isinstance(name.value, str):
+            hint = "" if isinstance(name.value, list | dict | None) else in_quotes(name.value)
+            self._object(name, f"expected text, not {describe(name.value)}", hint)
+        elif not 1 <= len(name.value) <= MAX_ID:
+            self._object(name, f"expected 1 to {MAX_ID} characters, not {describe(name.value)}")
 
     def _row_prompt(self, row: Node) -> None:
         prompt = row.value.get("prompt")
@@ -172,7 +191,7 @@ class Checker:
             except ValueError:
                 continue  # the schema says so already
             if isinstance(expanded, tuple):
-                for value in (expanded[0], expanded[-1], *expanded[1:2]):
+                for value in self._telling(name, expanded):
                     before = len(self.problems)
                     self._fits(name, node, value)
                     if len(self.problems) > before:
@@ -185,17 +204,24 @@ class Checker:
                     f"write a list or a range: {name}: 3-9 [4]",
                 )
 
+    def _telling(self, name: str, values: tuple[Scalar, ...]) -> tuple[Scalar, ...]:
+        """Return the values of a range of which one does not fit if any does not."""
+        parameter = (self._table or {}).get(name)
+        if parameter is not None and parameter.choices:
+            return values
+        # Bounds are passed at an end, and a step that is no whole number shows in the second.
+        return (values[0], values[-1], *values[1:2])
+
     def _axis_list(self, name: str, axis: Node) -> None:
-        seen: dict[tuple[bool, Scalar], Node] = {}
+        seen: set[tuple[bool, Scalar]] = set()
         for item in axis.value:
             self._fits(name, item, item.value)
             if isinstance(item.value, str | int | float):
-                key = (isinstance(item.value, bool), item.value)
-                if key in seen:
+                if told_apart(item.value) in seen:
                     self._object(
                         item, f"{templates.text(item.value)} is in this list twice", "keep one"
                     )
-                seen[key] = item
+                seen.add(told_apart(item.value))
 
     def _zip_lengths(self) -> None:
         axes = self._mapping("zip")

@@ -49,6 +49,10 @@ def job_schema() -> Schema:
         "description": "The row's own prompt; a row without one joins every prompt.",
         "type": "string",
     }
+    include["properties"]["id"] = {
+        "description": "A name for the row's own prompt in the manifest.",
+        "anyOf": [{"$ref": "#/definitions/value"}],
+    }
     model = definitions["ProviderPart"]["properties"]["model"]
     model["anyOf"] = [{"enum": list(TABLES)}, {"type": model.pop("type")}]
     return {

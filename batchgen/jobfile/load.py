@@ -12,6 +12,7 @@ import pydantic
 
 from batchgen import templates
 from batchgen.errors import JobFileError, Place, Problem, UsageError
+from batchgen.expansion import expand
 from batchgen.job import (
     Axis,
     Budget,
@@ -43,7 +44,7 @@ from batchgen.jobfile.source import Source, decode, read_bounded
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node, read, resolve
 from batchgen.lint import warnings_of
-from batchgen.models import Parameter, describe, parameters_of
+from batchgen.models import Parameter, describe, parameters_of, told_apart
 from batchgen.urls import base_url_objection
 
 COMMAND_LINE: Final = "--set"
@@ -119,7 +120,10 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = [*_most_telling(problems), *written.mistakes.problems()]
     if problems or document is None:
         raise JobFileError(problems)
-    return _job(document, source, path, written.prompts, declared, overrides)
+    job = _job(document, source, path, written.prompts, declared, overrides)
+    if job.exclude and next(expand(job), None) is None:
+        raise JobFileError([_nothing_left(source, root)])
+    return job
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
@@ -131,6 +135,15 @@ def _not_a_job(source: Source, root: Node) -> Problem:
 def _no_prompts(source: Source, root: Node) -> Problem:
     place = root.keys.get("prompts", root.place)
     return source.problem(place, "there is no prompt", hint="add one under prompts:")
+
+
+def _nothing_left(source: Source, root: Node) -> Problem:
+    said = "every cell is left out, and nothing is to be made"
+    hint = (
+        "a row leaves out the cells that match all of its keys; give it more keys, or take it away"
+    )
+    place = root.keys["exclude"]
+    return source.problem(place, said, hint=hint, width=len("exclude"))
 
 
 def _lay_over(root: Node, overrides: Overrides) -> None:
@@ -325,12 +338,13 @@ def _safe_name(stem: str) -> str:
 
 def _distinct(written: Sequence[WrittenPrompt]) -> tuple[tuple[Prompt, ...], list[str]]:
     """Drop prompts that stand there twice: the same request is one video, made once."""
-    seen: dict[tuple[str, tuple[tuple[str, object], ...]], Place] = {}
+    seen: dict[tuple[str, frozenset[tuple[str, object]]], Place] = {}
     prompts: list[Prompt] = []
     warnings: list[str] = []
     more = 0
     for prompt in written:
-        key = (prompt.template, tuple(sorted(prompt.own.items())))
+        own = frozenset((name, told_apart(value)) for name, value in prompt.own.items())
+        key = (prompt.template, own)
         if key not in seen:
             seen[key] = prompt.place
             prompts.append(Prompt(prompt.template, prompt.id, prompt.own))

@@ -34,6 +34,8 @@ from batchgen.jobfile.fields import (
 from batchgen.models import WAN_1_3B, TypeName
 
 MAX_CONCURRENCY: Final = 10_000
+MAX_ID: Final = 100
+"""Characters of a prompt's id."""
 PARAMETER_SECTIONS: Final = (
     *("defaults", "matrix", "zip", "exclude", "include", "prompts"),
     "model_parameters",
@@ -55,7 +57,7 @@ class PromptEntry(BaseModel):
 
     prompt: Annotated[PromptText, told("The text; ${name} is a variable, $$ a dollar.")]
     id: Annotated[
-        Annotated[str, Field(min_length=1, max_length=100)] | None,
+        Annotated[str, Field(min_length=1, max_length=MAX_ID)] | None,
         told("A name for it in the manifest."),
     ] = None
 

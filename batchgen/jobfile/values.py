@@ -4,6 +4,7 @@ Pure: text in, a value out, or a ValueError whose text says what was expected.
 """
 
 import re
+from collections.abc import Iterable
 from decimal import Decimal, localcontext
 from typing import Final
 
@@ -153,18 +154,28 @@ def _range_values(text: str, match: re.Match[str]) -> tuple[int | float, ...]:
             raise ValueError(f"the range {text} needs at least 2 values")
         _check_length(text, count)
         gap = (last - first) / max(1, count - 1)
-        return tuple(_plain(round(first + gap * place, 12)) for place in range(count))
+        return _all_apart(text, (round(first + gap * place, 12) for place in range(count)))
     step = Decimal(match["step"]) if match["step"] is not None else Decimal(1)
     if step == 0:
         raise ValueError(f"the range {text} has a step of 0")
     count = int((last - first) / step) + 1
     _check_length(text, count)
-    return tuple(_plain(first + step * place) for place in range(count))
+    return _all_apart(text, (first + step * place for place in range(count)))
 
 
 def _check_length(text: str, count: int) -> None:
     if count > MAX_RANGE:
         raise ValueError(f"the range {text} has more than {MAX_RANGE:,} values")
+
+
+def _all_apart(text: str, exact: Iterable[Decimal]) -> tuple[int | float, ...]:
+    """Return the numbers JSON would carry, none of them twice."""
+    numbers = tuple(map(_plain, exact))
+    if len(set(numbers)) < len(numbers):
+        raise ValueError(
+            f"the range {text} is too fine: some of its values would be sent as the same number"
+        )
+    return numbers
 
 
 def _plain(value: Decimal) -> int | float:

@@ -22,6 +22,7 @@ class Standing:
     """What a ledger knows of a task, as far as the next run asks for it.
 
     Attributes:
+        task_id: Its id, or that of the task which has taken its place.
         status: Where it stands.
         paid: Whether it has a generation id, or one was rescued for it.
         there: Whether its video lies in its place.
@@ -30,6 +31,7 @@ class Standing:
         message: The same in words.
     """
 
+    task_id: str
     status: Status
     paid: bool
     there: bool
@@ -86,6 +88,7 @@ class Snapshot:
                     later[replaced_by] = wanted[task_id]
                     continue
                 found[wanted[task_id]] = Standing(
+                    task_id=task_id,
                     status=Status(status),
                     paid=generation_id is not None or task_id in self._rescued,
                     there=status == Status.SUCCEEDED
@@ -96,6 +99,11 @@ class Snapshot:
                 )
             wanted = later
         return found
+
+    def replacements(self) -> frozenset[str]:
+        """Return the ids of the tasks that were put in the place of a failed one."""
+        rows = self._db.execute("SELECT replaced_by FROM tasks WHERE replaced_by IS NOT NULL")
+        return frozenset(task_id for (task_id,) in rows)
 
     def counts(self) -> Mapping[Status, int]:
         """Count all tasks by status, also those no job has now, but none that was replaced."""

@@ -1,15 +1,15 @@
 """The plan: one walk over a job's tasks, each held against what its run directory knows of it."""
 
-import math
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Final
 
 from batchgen.errors import RunDirectoryError
-from batchgen.expansion import count, expand, variable_names
-from batchgen.job import Job, Prompt, ProviderSettings
+from batchgen.expansion import count, expand
+from batchgen.grid import cells
+from batchgen.job import Job, ProviderSettings
 from batchgen.ledger.snapshot import Past, Snapshot, Standing, read_ledger
 from batchgen.models import Scalar
 from batchgen.planning import estimate
@@ -47,7 +47,8 @@ class Plan:
     Attributes:
         tasks: Tasks of the job.
         prompts: Prompts of the job.
-        repeats: Cells that ask for the same as an earlier one; they are no tasks of their own.
+        repeats: Cells that ask for the same as an earlier one, or for what has taken its place;
+            they are no tasks of their own.
         by_status: Tasks by what a run would find: `new`, `to_poll`, `succeeded`, `failed`,
             `timed_out`, `unresolved`, `cancelled`, and `gone` for those the job no longer has.
         gone: These, by what became of them.
@@ -145,7 +146,7 @@ def make_plan(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Pl
     return Plan(
         tasks=found.tasks,
         prompts=len(job.prompts),
-        repeats=_repeats(job, found.tasks),
+        repeats=cells(job) - found.tasks,
         by_status={"new": new, **{word: n for word, n in found.by_status.items() if n}},
         gone=found.gone,
         failures=found.failures,
@@ -207,11 +208,18 @@ def _held_against(job: Job, ledger: Snapshot) -> _Found:
     reasons: Counter[tuple[str, str]] = Counter()
     messages: dict[tuple[str, str], str] = {}
     cuts = Cuts(job)
+    replacements = ledger.replacements()
+    met: set[str] = set()
     for batch in _batches(expand(job)):
         standings = ledger.standings([task.task_id for task in batch])
-        known.update(standing.status for standing in standings.values())
         for task in batch:
             standing = standings.get(task.task_id)
+            if standing is not None:
+                if standing.task_id in met:
+                    continue  # the job names both a failed task's seed and its replacement's
+                if standing.task_id in replacements:
+                    met.add(standing.task_id)
+                known[standing.status] += 1
             word = _word(standing)
             by_status[word] += 1
             cuts.add(task, word)
@@ -262,29 +270,6 @@ def _price(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Price
         return Price(job.budget.usd_per_video, PriceSource.JOB, play_money)
     usd = quote(job.provider)
     return None if usd is None else Price(usd, PriceSource.PROVIDER, play_money)
-
-
-def _repeats(job: Job, tasks: int) -> int:
-    """Count the cells that ask for the same as an earlier one."""
-    if not job.include and not variable_names(job):
-        return 0
-    alone = sum("prompt" in row for row in job.include)
-    rows = alone + (len(job.include) - alone) * len(job.prompts)
-    return _cells(job) + rows - tasks
-
-
-def _cells(job: Job) -> int:
-    """Count the cells of all prompts, which no prompt's text changes, without most of the grid."""
-    named = {name for row in job.exclude for name in row}
-    matrix = tuple(axis for axis in job.matrix if axis.name in named)
-    cells = 0
-    for own, prompts in Counter(frozenset(prompt.own.items()) for prompt in job.prompts).items():
-        prompt = Prompt("", own=dict(own))
-        # Whether a cell is left out depends on the axes that `exclude` names and on no other.
-        each = count(replace(job, prompts=(prompt,), matrix=matrix, include=()))
-        free = [len(axis) for axis in job.matrix if axis.name not in named | prompt.own.keys()]
-        cells += prompts * each * math.prod(free)
-    return cells
 
 
 def _batches(tasks: Iterator[Task]) -> Iterator[list[Task]]:

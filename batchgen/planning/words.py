@@ -103,7 +103,7 @@ def _by_axis(plan: Plan) -> Iterator[str]:
             yield from _summed_up(cut)
             continue
         for value, counts in cut.counts:
-            name = f"other {cut.axis}" if value == OTHER else f"{cut.axis} {text(value)}"
+            name = f"other {cut.axis}" if value is OTHER else f"{cut.axis} {text(value)}"
             row = shortened(name, label - 3)
             figures = "".join(f"{counts.get(word, 0) or '.':>{_COLUMN}}" for word in heads)
             yield f"  {row:<{label - 2}}{figures}"
@@ -119,7 +119,8 @@ def _summed_up(cut: Cut) -> Iterator[str]:
     failed.sort(key=lambda pair: -pair[0])
     for count, value in failed[:SHOWN_REASONS]:
         head = f"    {count} failed: "
-        yield head + shortened(text(value), WIDTH - len(head))
+        name = f"other {cut.axis}" if value is OTHER else text(value)
+        yield head + shortened(name, WIDTH - len(head))
     if len(failed) > SHOWN_REASONS:
         yield f"    and failures of {len(failed) - SHOWN_REASONS} more"
 
