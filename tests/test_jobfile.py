@@ -367,7 +367,7 @@ WRONG = [
     Wrong(FOX + "matrix: {seed: 4-1}", 2, 16, "runs backwards; write 1-4"),
     Wrong(FOX + "matrix: {seed: 1..4}", 2, 16, "a range such as 1-4"),
     Wrong(FOX + "matrix: {seed: []}", 2, 16, "the list is empty"),
-    Wrong(FOX + "matrix: {seed: [1, ~]}", 2, 16, "value 2 of the list: expected"),
+    Wrong(FOX + "matrix: {seed: [1, ~]}", 2, 20, "matrix.seed: expected text"),
     Wrong(FOX + "matrix: {seed: [1, 1]}", 2, 20, "1 is in this list twice", "keep one"),
     Wrong(FOX + "matrix: {seed: 0.5-2}", 2, 16, "seed takes a whole number, not the number 0.5"),
     Wrong(FOX + "matrix: {seed: {randm: 3}}", 2, 16, "{random: 4}"),
@@ -980,3 +980,13 @@ def test_did_you_mean_knows_other_tools_names() -> None:
     assert did_you_mean("sede", ["seed", "shift"]) == 'did you mean "seed"?'
     assert did_you_mean("zzz", ["b", "a"]) == "known here: a, b"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_a_column_of_zip_may_repeat_a_value_and_a_row_may_not() -> None:
+    job = load(FOX + "zip: {inference_steps: [20, 20, 40], shift: [3, 5, 3], seed: 1-3}")
+    rows = [(task.params["inference_steps"], task.params["shift"]) for task in expand(job)]
+    assert rows == [(20, 3), (20, 5), (40, 3)]
+    assert count(load(FOX + "zip: {shift: [3, 3], seed: {random: 2}}")) == 2
+    for axes in ("{shift: [3, 5, 3.0]}", "{shift: [3, 5, 3], guidance_scale: [1, 2, 1]}"):
+        (problem,) = mistakes(FOX + f"zip: {axes}")
+        assert problem.message == "row 3 of zip is the same as row 1"

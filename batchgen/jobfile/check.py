@@ -4,15 +4,16 @@ Works on the nodes and not on the validated document, so that these mistakes are
 the mistakes of shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Place, Problem
+from batchgen.job import Derived
 from batchgen.jobfile.explain import address_problem, secret_problem
-from batchgen.jobfile.fields import axis_values
+from batchgen.jobfile.fields import axis_values, scalar
 from batchgen.jobfile.fitting import in_quotes, misfit
 from batchgen.jobfile.mistakes import Mistakes
 from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
@@ -22,10 +23,17 @@ from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node
 from batchgen.models import Scalar, describe
+from batchgen.task import spelled
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
 """Names the template of a video's name knows besides parameters and variables."""
+_NO_SCALAR: Final[Mapping[type, str]] = {
+    dict: "put text that holds a colon in quotes",
+    list: "put text that holds brackets in quotes",
+    type(None): "give it a value, or take it away",
+}
+"""What to do about a value of an axis that YAML took for something else than a value."""
 
 
 class Checker:
@@ -53,7 +61,7 @@ class Checker:
         self._values(self._mapping("defaults"), "defaults")
         for section in ("matrix", "zip"):
             self._axes(self._mapping(section), section)
-        self._zip_lengths()
+        self._zip_rows()
         self._axes_twice()
         for section in ("exclude", "include"):
             for row in self._rows(section):
@@ -165,7 +173,9 @@ class Checker:
             if not self._known(axes, name, section):
                 continue
             if isinstance(node.value, list):
-                self._axis_list(name, node)
+                sound = list(self._axis_list(name, node, section))
+                if section == "matrix":
+                    self._values_twice(sound)
                 continue
             try:
                 expanded = axis_values(node.bare())
@@ -185,32 +195,65 @@ class Checker:
                     f"write a list or a range: {name}: 3-9 [4]",
                 )
 
-    def _axis_list(self, name: str, axis: Node) -> None:
-        seen: dict[tuple[bool, Scalar], Node] = {}
+    def _axis_list(self, name: str, axis: Node, section: str) -> Iterator[tuple[Node, Scalar]]:
+        """Check each value; return those an axis can have."""
         for item in axis.value:
-            self._fits(name, item, item.value)
-            if isinstance(item.value, str | int | float):
-                key = (isinstance(item.value, bool), item.value)
-                if key in seen:
-                    self._object(
-                        item, f"{templates.text(item.value)} is in this list twice", "keep one"
-                    )
-                seen[key] = item
+            try:
+                value = scalar(item.bare())
+            except ValueError as error:
+                self._object(
+                    item,
+                    f"{section}.{name}: {error}",
+                    _NO_SCALAR.get(type(item.value), ""),
+                    secret=names_a_secret(name),
+                )
+            else:
+                self._fits(name, item, value)
+                yield item, value
 
-    def _zip_lengths(self) -> None:
+    def _values_twice(self, values: Iterable[tuple[Node, Scalar]]) -> None:
+        seen: set[str] = set()
+        for item, value in values:
+            if (spelling := spelled(value)) in seen:
+                self._object(item, f"{templates.text(value)} is in this list twice", "keep one")
+            seen.add(spelling)
+
+    def _zip_rows(self) -> None:
+        """Hold the axes of zip against each other: they are read row by row."""
         axes = self._mapping("zip")
+        values: dict[str, tuple[Scalar, ...] | Derived] = {}
         lengths: dict[str, int] = {}
         for name, node in axes.value.items():
+            if isinstance(node.value, list) and node.value:
+                lengths[name] = len(node.value)  # whatever is the matter with its values
             try:
-                expanded = axis_values(node.bare())
+                values[name] = axis_values(node.bare())
             except ValueError:
-                continue
-            lengths[name] = expanded.count if not isinstance(expanded, tuple) else len(expanded)
+                continue  # said where it stands
+            read = values[name]
+            lengths[name] = len(read) if isinstance(read, tuple) else read.count
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             self._object_to_key(
                 axes, next(iter(lengths)), f"the axes of zip differ in length: {shown}"
             )
+            return
+        written = [column for column in values.values() if isinstance(column, tuple)]
+        if written and len(written) == len(axes.value):
+            self._rows_twice(axes, list(zip(*written, strict=True)))
+
+    def _rows_twice(self, axes: Node, rows: Sequence[tuple[Scalar, ...]]) -> None:
+        name, axis = next(iter(axes.value.items()))
+        seen: dict[tuple[str, ...], int] = {}
+        for number, row in enumerate(rows, start=1):
+            before = seen.setdefault(tuple(map(spelled, row)), number)
+            if before == number:
+                continue
+            said = f"row {number} of zip is the same as row {before}"
+            if isinstance(axis.value, list):
+                self._object(axis.value[number - 1], said, "keep one")
+            else:
+                self._object_to_key(axes, name, said, "keep one")
 
     def _axes_twice(self) -> None:
         matrix, moved = self._mapping("matrix"), self._mapping("zip")

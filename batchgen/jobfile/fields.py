@@ -62,7 +62,7 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
     """
     match value:
         case list() if value:
-            return tuple(_axis_value(place, item) for place, item in enumerate(value, start=1))
+            return tuple(map(scalar, value))
         case list():
             raise ValueError("the list is empty; an axis needs at least one value")
         case {"random": _, **rest} if isinstance(value, dict):
@@ -81,13 +81,6 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
             raise ValueError("expected a list, a range such as 1-4, or {random: 4}, not nothing")
         case _:
             return (scalar(value),)
-
-
-def _axis_value(place: int, item: object) -> Scalar:
-    try:
-        return scalar(item)
-    except ValueError as error:
-        raise ValueError(f"value {place} of the list: {error}") from None
 
 
 def _derived(count: object, rest: dict[object, object]) -> Derived:

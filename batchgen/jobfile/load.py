@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Final, get_args
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 from batchgen import templates
 from batchgen.errors import JobFileError, Place, Problem, UsageError
@@ -111,7 +112,8 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
             explain(source, root, detail)
             for detail in details
             # What is missing beside a mistyped key is that key.
-            if detail["type"] != "missing" or detail["loc"][:-1] not in mistyped
+            if (detail["type"] != "missing" or detail["loc"][:-1] not in mistyped)
+            and not _said_value_by_value(detail)
         ]
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written.prompts and not alone and not problems and not written.mistakes:
@@ -120,6 +122,15 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     if problems or document is None:
         raise JobFileError(problems)
     return _job(document, source, path, written.prompts, declared, overrides)
+
+
+def _said_value_by_value(detail: ErrorDetails) -> bool:
+    """Tell whether it is an axis' list, of whose values the checker says which cannot be."""
+    match detail["loc"], detail["input"]:
+        case ("matrix" | "zip", _), [_, *_]:
+            return True
+        case _:
+            return False
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
