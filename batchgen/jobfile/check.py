@@ -17,6 +17,7 @@ from batchgen.jobfile.fields import axis_values, scalar
 from batchgen.jobfile.fitting import in_quotes, misfit
 from batchgen.jobfile.mistakes import Mistakes
 from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
+from batchgen.jobfile.prompts.traps import prompt_cut_short, value_cut_short
 from batchgen.jobfile.prompts.written import OwnName
 from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
@@ -98,6 +99,8 @@ class Checker:
             self._object(prompt, f"expected text, not {describe(prompt.value)}", hint)
         elif not prompt.value.strip():
             self._object(prompt, "this prompt is empty")
+        elif (trap := prompt_cut_short(self._source_of(prompt.place), prompt)) is not None:
+            self.problems.append(trap)
 
     def _object(self, node: Node, message: str, hint: str = "", *, secret: bool = False) -> None:
         self.problems.append(
@@ -167,6 +170,10 @@ class Checker:
             value = int(value)  # as the schema reads it
         if (wrong := misfit(self._table, name, value)) is not None:
             self._object(node, *wrong)
+        elif isinstance(value, str):  # and no number of a range
+            source = self._source_of(node.place)
+            if (trap := value_cut_short(source, name, node, self._table)) is not None:
+                self.problems.append(trap)
 
     def _axes(self, axes: Node, section: str) -> None:
         for name, node in axes.value.items():
