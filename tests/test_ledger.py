@@ -502,9 +502,12 @@ def test_what_the_job_calls_a_task_later_is_learned_and_its_state_stays(ledger: 
     ledger.replace(lambda *_: (another, "0009_clip"))
     asyncio.run(bring(ledger, "task00000001", Status.SUCCEEDED))
     before = by_id(ledger)
-    known = {"prompt_id": "bird", "variables": {"x": "prompt"}}
     called = [
-        replace(task(number, **known), prompt_template=f"${{x}} {number}") for number in range(4)
+        replace(
+            task(number, prompt_id="bird", variables={"x": "prompt"}),
+            prompt_template=f"${{x}} {number}",
+        )
+        for number in range(4)
     ]
     arrivals = [(one, one.index, "0000_other") for one in called]
     assert ledger.admit(arrivals) == Admission(new=0, known=4, gone=0, duplicates=0)
