@@ -73,14 +73,21 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
             numbers = values.number_range(value)
             if numbers is None:
                 raise ValueError(
-                    f"expected a list, a range such as 1-4, or {{random: 4}}; "
-                    f"for one value write [{value}]"
+                    f"expected a list, a range such as 1-4, or {{random: 4}}; {_mend_axis(value)}"
                 )
             return numbers
         case None:
             raise ValueError("expected a list, a range such as 1-4, or {random: 4}, not nothing")
         case _:
             return (scalar(value),)
+
+
+def _mend_axis(text: str) -> str:
+    if (written := values.meant_range(text)) is not None:
+        return f"write {written}"
+    if text.strip().lower() == "random":
+        return "say how many: {random: 4}"
+    return f"for one value write [{text}]"
 
 
 def _derived(count: object, rest: dict[object, object]) -> Derived:
@@ -250,5 +257,15 @@ Salt = Annotated[
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
 Version = Annotated[Literal[1], BeforeValidator(_version)]
-JobName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,99}$", max_length=100)]
+JobName = Annotated[
+    str,
+    Field(pattern=r"^\w[\w .-]{0,99}$", max_length=100),
+    # To JavaScript \w is ASCII: what is no other ASCII may be a letter.
+    WithJsonSchema(
+        _text(
+            r"^[^\x00-/:-@\[-^`{-\x7f][^\x00-\x1f!-,/:-@\[-^`{-\x7f]{0,99}$",
+            "letters, digits, spaces, dots, _ and -",
+        )
+    ),
+]
 Kind = Literal["sandbox", "aimlapi"]
