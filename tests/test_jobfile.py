@@ -1029,3 +1029,24 @@ def test_a_job_may_be_named_in_any_script(name: str) -> None:
 def test_a_job_s_name_is_a_folder_s(name: str) -> None:
     (problem,) = mistakes(FOX + f"name: {name}")
     assert "expected letters, digits" in problem.message
+
+
+def test_spaces_around_a_prompt_do_not_count_in_whatever_form_it_stands(tmp_path: Path) -> None:
+    forms = {
+        "a.txt": "  A fox \n",
+        "a.csv": 'prompt,seed\n"  A fox ",\n',
+        "a.jsonl": '"  A fox\\n"\n',
+        "b.jsonl": '{"prompt": " A fox ", "seed": null, "id": null}\n',
+        "a.yaml": "- ' A fox '\n",
+        "b.yaml": "- prompt: |\n    A fox\n",
+    }
+    ids = set()
+    for name, text in forms.items():
+        (tmp_path / name).write_text(text)
+        ids |= {task.task_id for task in expand(load(f"prompts: {{file: {name}}}", None, tmp_path))}
+    for text in ("prompts: ['A fox ']", "prompts: [{prompt: ' A fox'}]", FOX):
+        ids |= {task.task_id for task in expand(load(text))}
+    (task_id,) = ids
+    rows = "include: [{prompt: ' A fox '}]"
+    assert [task.prompt for task in expand(load(rows))] == ["A fox"]
+    assert {task.task_id for task in expand(load(rows))} == {task_id}

@@ -130,9 +130,12 @@ def _version(value: object) -> object:
 
 
 def _text_prompt(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
+    if not isinstance(value, str):
+        return value
+    # A prompt is the same one, with the same id, in whatever file and between whatever quotes.
+    if not (text := value.strip()):
         raise ValueError("this prompt is empty")
-    return value
+    return text
 
 
 def _path(value: str) -> str:
