@@ -83,8 +83,8 @@ RECOVERY_SECONDS: Final = 30.0
 NOTICE: Final = 0.05
 """How much one answer counts for the share of refusals: the last twenty or so are remembered."""
 TOO_MANY: Final = 0.12
-"""Share of refusals, three in twenty answers or so, that says it is the rate: one may be chance, and
-a provider that refuses a few of a hundred whatever it is asked must not slow down a night."""
+"""Share of refusals, three in twenty answers or so, that says it is the rate: one may be chance.
+A provider that refuses a few of a hundred, whatever it is asked, must not slow down a night."""
 REMEMBERED: Final = 100
 """Requests that tell how often a provider was asked lately."""
 LEAST_LATELY: Final = 0.25

@@ -10,13 +10,19 @@ between two videos. What is fair, and so passes without a word:
   for that very text.
 """
 
+import difflib
+import re
 from collections.abc import Iterator
+from typing import Final
 
 from batchgen.expansion import variable_names
 from batchgen.grid import unmatched_rows
 from batchgen.job import Axis, Derived, Job, Prompt
 from batchgen.models import TABLES, Scalar
 from batchgen.templates import text
+from batchgen.unfilled import unfilled_marks
+
+_DIGITS: Final = re.compile("[0-9]+")
 
 
 def warnings_of(job: Job) -> list[str]:
@@ -28,6 +34,8 @@ def warnings_of(job: Job) -> list[str]:
         *_rewritten_prompts(job),
         *_seeds_in_step(job),
         *_seeds_of_nobody(job),
+        *_nearly_known_model(job),
+        *unfilled_marks(job),
     ]
 
 
@@ -140,6 +148,22 @@ def _seeds_of_nobody(job: Job) -> Iterator[str]:
             f"no seed is sent to {job.provider.model}: if it draws one for each video, "
             f"{' and '.join(compared)} cannot be compared; add a seed under defaults, or list what "
             "the model takes under model_parameters"
+        )
+
+
+def _nearly_known_model(job: Job) -> Iterator[str]:
+    """Find a model's name with a slip of the finger: it would be taken for one without a table.
+
+    Names that differ in a digit are other versions, and pass.
+    """
+    model = job.provider.model
+    if job.parameters is not None:
+        return
+    close = difflib.get_close_matches(model.lower(), TABLES, n=1, cutoff=0.9)
+    if close and _DIGITS.findall(close[0]) == _DIGITS.findall(model):
+        yield (
+            f"nothing is known of the model {model}, so no value is checked: did you mean "
+            f"{close[0]}?"
         )
 
 

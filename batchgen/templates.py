@@ -12,10 +12,18 @@ from batchgen.models import Scalar
 
 _MARK: Final = re.compile(r"\$(?:(?P<dollar>\$)|\{(?P<name>[^{}]*)\})")
 
+_ALMOST: Final = re.compile(r"\$?\{\{\s*\w[\w .-]*\}\}|\$\{\w*")
+"""A variable of another program, or one whose brace is not closed."""
+
 
 def names(template: str) -> list[str]:
     """Return the names a template asks for, in order, repeats included."""
     return [match["name"] for match in _MARK.finditer(template) if match["dollar"] is None]
+
+
+def unread(template: str) -> list[str]:
+    """Return what looks like a variable and is none, in order: `{{animal}}`, `${animal`."""
+    return _ALMOST.findall(_MARK.sub(" ", template))
 
 
 def fill(template: str, values: Mapping[str, Scalar]) -> str:

@@ -23,7 +23,8 @@ from batchgen.errors import JobFileError, RunDirectoryError
 from batchgen.expansion import expand
 from batchgen.headers import content_range, retry_after, strong_etag
 from batchgen.job import Job, Output, Prompt
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile import Overrides
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.source import Source, decode
 from batchgen.ledger.rescue import ROOM, Rescue
 from batchgen.models import WAN_1_3B, Scalar

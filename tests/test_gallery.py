@@ -19,7 +19,9 @@ import yaml
 from playwright.sync_api import Browser, BrowserContext, Locator, Page, expect, sync_playwright
 
 from batchgen import templates
+from batchgen.jobfile import load_job
 from batchgen.report.gallery import Row, write_gallery
+from batchgen.report.picks import Maker
 from batchgen.sandbox.clips import ClipRequest, render
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -478,6 +480,37 @@ def test_picks_outlive_a_reload_and_read_back_as_include_rows(
     for found in picked:
         found["prompt"] = templates.fill(found["prompt"], {})
     assert picked == [parameters(GRID[2]), parameters(GRID[8])]
+
+
+@pytest.mark.browser
+def test_picks_name_the_address_with_its_key_and_the_parameters_of_their_own_model(
+    visit: Callable[[Path], Page], tmp_path: Path
+) -> None:
+    text = """
+    version: 1
+    provider: {kind: aimlapi, base_url: "https://api.example.com/", model: a, api_key_env: MINE}
+    prompts: [A fox]
+    model_parameters: {seed: integer, "a b": {choices: [1.5, x, 9007199254740993], ignored: true}}
+    """
+    (tmp_path / "job.yaml").write_text(text)
+    job = load_job(tmp_path / "job.yaml")
+    path = tmp_path / "index.html"
+    rows = [row(n, provider="aimlapi", model="ab"[n], status="pending") for n in range(2)]
+    write_gallery(path, rows, title="own", axes=(), maker=Maker.of(job))
+    page = visit(path)
+    for number in range(2):
+        page.locator(".tile .star").nth(number).dispatch_event("click")
+    page.locator("#show-picks").click()
+    picks, of_another_model = page.locator("#yaml").input_value().split("# Of another")
+    picked = yaml.safe_load(picks)
+    provider = {"base_url": "https://api.example.com", "api_key_env": "MINE"}
+    assert picked["provider"] == {"kind": "aimlapi", "model": "a", **provider}
+    assert picked["model_parameters"] == {
+        "seed": {"type": "integer"},
+        "a b": {"type": "any", "choices": [1.5, "x", 9007199254740993], "ignored": True},
+    }
+    assert "base_url" in of_another_model
+    assert "model_parameters" not in of_another_model
 
 
 @pytest.mark.browser

@@ -10,8 +10,9 @@ import pytest
 
 from batchgen.expansion import count, expand
 from batchgen.job import Job
+from batchgen.jobfile import Overrides
 from batchgen.jobfile.json_schema import job_schema
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.schema import JobDocument, ParameterPart, PromptEntry, PromptFile
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.yaml12 import read

@@ -358,7 +358,8 @@ WRONG = [
     Wrong(FOX + "defaults: {seed: .inf}", 2, 18, "seed takes a whole number"),
     Wrong(FOX + "defaults: {shift: .nan}", 2, 19, "expected a finite number"),
     Wrong(FOX + "defaults: {seed: }", 2, 18, "defaults.seed: expected text, a number"),
-    Wrong(FOX + "defaults: {sampler: 5}", 2, 21, "sampler takes text", 'write it in quotes: "5"'),
+    Wrong(FOX + "defaults: {sampler: 5}", 2, 21, "sampler takes text", "known here: dpm+, unipc"),
+    Wrong(FOX + "defaults: {negative_prompt: 5}", 2, 29, "takes text", 'write it in quotes: "5"'),
     Wrong(FOX + "defaults: {aspect_ratio: 1:1}", 2, 26, "takes 16:9 or 9:16", "known here"),
     Wrong(FOX + "defaults: {model: x}", 2, 12, "the model is not a parameter", "provider: model:"),
     Wrong(FOX + "defaults: {prompt: x}", 2, 12, "defaults holds no prompt", "use prompts:"),
@@ -367,7 +368,7 @@ WRONG = [
     Wrong(FOX + "matrix: {seed: 4-1}", 2, 16, "runs backwards; write 1-4"),
     Wrong(FOX + "matrix: {seed: 1..4}", 2, 16, "a range such as 1-4"),
     Wrong(FOX + "matrix: {seed: []}", 2, 16, "the list is empty"),
-    Wrong(FOX + "matrix: {seed: [1, ~]}", 2, 16, "value 2 of the list: expected"),
+    Wrong(FOX + "matrix: {seed: [1, ~]}", 2, 20, "matrix.seed: expected text"),
     Wrong(FOX + "matrix: {seed: [1, 1]}", 2, 20, "1 is in this list twice", "keep one"),
     Wrong(FOX + "matrix: {seed: 0.5-2}", 2, 16, "seed takes a whole number, not the number 0.5"),
     Wrong(FOX + "matrix: {seed: {randm: 3}}", 2, 16, "{random: 4}"),
@@ -1009,3 +1010,72 @@ def test_did_you_mean_knows_other_tools_names() -> None:
     assert did_you_mean("sede", ["seed", "shift"]) == 'did you mean "seed"?'
     assert did_you_mean("zzz", ["b", "a"]) == "known here: a, b"
     assert did_you_mean("zzz", []) == ""
+
+
+def test_a_column_of_zip_may_repeat_a_value_and_a_row_may_not() -> None:
+    job = load(FOX + "zip: {inference_steps: [20, 20, 40], shift: [3, 5, 3], seed: 1-3}")
+    rows = [(task.params["inference_steps"], task.params["shift"]) for task in expand(job)]
+    assert rows == [(20, 3), (20, 5), (40, 3)]
+    assert count(load(FOX + "zip: {shift: [3, 3], seed: {random: 2}}")) == 2
+    for axes in ("{shift: [3, 5, 3.0]}", "{shift: [3, 5, 3], guidance_scale: [1, 2, 1]}"):
+        (problem,) = mistakes(FOX + f"zip: {axes}")
+        assert problem.message == "row 3 of zip is the same as row 1"
+
+
+@pytest.mark.parametrize(
+    ("rest", "changes"),
+    [
+        ("matrix: {seed: 1-2}", False),
+        ("zip: {seed: 1-2}", False),
+        ("matrix: {shift: [3]}", True),
+        ("matrix: {seed: 1-2}\ninclude: [{shift: 3}]", True),
+        ("matrix: {seed: 1-2}\ninclude: [{seed: 3}]", False),
+        ("matrix: {seed: 1-2}\ninclude: [{prompt: An owl}]", True),
+        ("include: [{prompt: An owl, seed: 3}]", True),
+    ],
+)
+def test_a_default_of_the_command_line_that_no_video_has_is_pointed_out(
+    rest: str, *, changes: bool
+) -> None:
+    warnings = load(FOX + rest, Overrides(defaults=("seed=9", "seed = 10"))).warnings
+    said = "--set seed changes nothing: seed is an axis, which is stronger than defaults"
+    assert warnings == (() if changes else (said,))
+
+
+def test_a_default_of_the_command_line_against_values_of_every_prompt_is_pointed_out() -> None:
+    pinned = "prompts: [{prompt: A fox, seed: 1}, {prompt: An owl, seed: 2}]\n"
+    (warning,) = load(pinned, Overrides(defaults=("seed=9",))).warnings
+    assert warning.startswith("--set seed changes nothing: every prompt has a value of its own")
+    assert not load(pinned.replace("seed: 1", "shift: 3"), Overrides(defaults=("seed=9",))).warnings
+
+
+@pytest.mark.parametrize("name", ["Füchse", "Fu\u0308chse", "狐", "лисы 2", "_a.b-c d", "हिन्दी"])
+def test_a_job_may_be_named_in_any_script(name: str) -> None:
+    assert load(FOX + f"name: {name}").name == name
+
+
+@pytest.mark.parametrize("name", ["a/b", "a\\b", "-a", ".a", "a:b", '"a\\tb"', "…", "a?", "'*'"])
+def test_a_job_s_name_is_a_folder_s(name: str) -> None:
+    (problem,) = mistakes(FOX + f"name: {name}")
+    assert "expected letters, digits" in problem.message
+
+
+def test_spaces_around_a_prompt_do_not_count_in_whatever_form_it_stands(tmp_path: Path) -> None:
+    forms = {
+        "a.txt": "  A fox \n",
+        "a.csv": 'prompt,seed\n"  A fox ",\n',
+        "a.jsonl": '"  A fox\\n"\n',
+        "b.jsonl": '{"prompt": " A fox ", "seed": null, "id": null}\n',
+        "a.yaml": "- ' A fox '\n",
+        "b.yaml": "- prompt: |\n    A fox\n",
+    }
+    ids = set()
+    for name, text in forms.items():
+        (tmp_path / name).write_text(text)
+        ids |= {task.task_id for task in expand(load(f"prompts: {{file: {name}}}", None, tmp_path))}
+    for text in ("prompts: ['A fox ']", "prompts: [{prompt: ' A fox'}]", FOX):
+        ids |= {task.task_id for task in expand(load(text))}
+    (task_id,) = ids
+    rows = "include: [{prompt: ' A fox '}]"
+    assert [task.prompt for task in expand(load(rows))] == ["A fox"]
+    assert {task.task_id for task in expand(load(rows))} == {task_id}

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.errors import JobFileError
+from batchgen.jobfile import Overrides
 from batchgen.jobfile.json_schema import job_schema
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.schema import JobDocument
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.yaml12 import read
@@ -34,6 +35,7 @@ VALIDATOR = jsonschema.Draft7Validator(SCHEMA)
 JOBS = [*(REPO / "jobs").glob("*.yaml"), *(REPO / "batchgen/cli/starters").glob("*.yaml")]
 WHOLE = """\
 version: 1
+name: Füchse 2
 prompts:
 - A fox
 - {prompt: "A ${word}", id: owl, seed: 7, word: hen}

@@ -495,6 +495,35 @@ def test_a_job_that_comes_as_it_came_is_read_and_not_written(ledger: Ledger) -> 
     assert ledger.changes() - before == 2
 
 
+def test_what_the_job_calls_a_task_later_is_learned_and_its_state_stays(ledger: Ledger) -> None:
+    ledger.admit(tasks(range(4)))
+    asyncio.run(bring(ledger, "task00000002", Status.FAILED))
+    another = task(9, index=2)
+    ledger.replace(lambda *_: (another, "0009_clip"))
+    asyncio.run(bring(ledger, "task00000001", Status.SUCCEEDED))
+    before = by_id(ledger)
+    called = [
+        replace(
+            task(number, prompt_id="bird", variables={"x": "prompt"}),
+            prompt_template=f"${{x}} {number}",
+        )
+        for number in range(4)
+    ]
+    arrivals = [(one, one.index, "0000_other") for one in called]
+    assert ledger.admit(arrivals) == Admission(new=0, known=4, gone=0, duplicates=0)
+    after = by_id(ledger)
+    for task_id, record in before.items():
+        number = 2 if task_id == another.task_id else int(task_id[4:])
+        assert after[task_id] == replace(
+            record,
+            prompt_id="bird",
+            prompt_template=f"${{x}} {number}",
+            variables='{"x": "prompt"}',
+        )
+    ledger.admit(tasks(range(4)))
+    assert by_id(ledger) == before
+
+
 @settings(max_examples=40, deadline=None)
 @given(
     st.lists(st.lists(st.integers(0, 12), max_size=10), min_size=2, max_size=4),

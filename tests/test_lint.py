@@ -11,7 +11,7 @@ from batchgen.derived import axis_column, derived_seed
 from batchgen.grid import cells
 from batchgen.job import Axis, Derived, Job, Output, Prompt, ProviderSettings, Values
 from batchgen.lint import warnings_of
-from batchgen.models import Parameter, Scalar
+from batchgen.models import WAN_1_3B, Parameter, Scalar
 from tests.test_expansion import jobs
 
 TURBO = "alibaba/wan2.1-t2v-turbo"
@@ -235,3 +235,46 @@ def test_a_row_is_warned_of_exactly_where_taking_it_away_changes_nothing(job: Jo
         alone = replace(job, exclude=(row,))
         same = cells(alone) == cells(replace(job, exclude=()))
         assert (f"exclude row {number} matches nothing" in warnings_of(job)) == same
+
+
+@pytest.mark.parametrize(
+    ("model", "meant"),
+    [
+        ("alibaba/wan2.1-t2v-turb", TURBO),
+        ("Alibaba/Wan2.1-T2V-Turbo", TURBO),
+        ("wan/v2.1/1.3b/text-to-vidoe", WAN_1_3B),
+        ("alibaba/wan2.5-t2v-turbo", None),
+        ("wan/v2.1/14b/text-to-video", None),
+        (TURBO, None),
+        (UNKNOWN, None),
+    ],
+)
+def test_a_model_that_is_nearly_a_known_one_is_warned_of(model: str, meant: str | None) -> None:
+    said = f"nothing is known of the model {model}, so no value is checked: did you mean {meant}?"
+    assert warnings(model=model) == ([said] if meant else [])
+    declared = (Parameter("seed", "integer"),)
+    assert warnings(model=model, model_parameters=declared) == []
+
+
+def test_marks_of_prompts_that_are_no_variables_are_warned_of() -> None:
+    prompts = [Prompt("{{animal}} and ${place"), Prompt("{{animal}}"), Prompt("${{ x y }}")]
+    assert warnings(*prompts) == [
+        "{{animal}} in 2 prompts stays as it stands: a variable is written ${animal}",
+        "${place in a prompt stays as it stands: a variable is written ${place}",
+        "${{ x y }} in a prompt stays as it stands: a variable is written ${xy}",
+    ]
+    many = warnings(*(Prompt(f"{{{{a{number}}}}}") for number in range(1000)))
+    assert len(many) == 4
+    assert many[-1] == "997 more marks of prompts are no variables as they are written"
+    harmless = "$${animal and {animal} and $animal and a {json: {}} and {{}} and ${seed}"
+    assert warnings(Prompt(harmless)) == []
+
+
+def test_variables_in_values_are_warned_of_for_they_are_not_filled_in() -> None:
+    animals = Axis("animal", ("an ${owl}", "a $${fox}", "a ${", "5"))
+    own = {"negative_prompt": "no ${animal}"}
+    found = warnings(Prompt("${animal}", own=own), matrix=(animals,), defaults=own)
+    assert found == [
+        "${animal} in negative_prompt stays as it stands: variables are filled into prompts alone",
+        "${owl} in animal stays as it stands: variables are filled into prompts alone",
+    ]

@@ -14,7 +14,8 @@ from batchgen import notify
 from batchgen.errors import JobFileError, LedgerError
 from batchgen.events import Reason, Summary
 from batchgen.job import Job, NotifySettings, Occasion, Output, Prompt
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile import Overrides
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.source import Source
 from batchgen.task import Status
 

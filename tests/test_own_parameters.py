@@ -8,7 +8,8 @@ import pytest
 from batchgen.errors import JobFileError
 from batchgen.expansion import expand
 from batchgen.job import Job
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile import Overrides
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.source import Source
 from batchgen.models import Parameter
 from batchgen.session import run_job

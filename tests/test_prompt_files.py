@@ -16,7 +16,8 @@ from batchgen import templates
 from batchgen.errors import JobFileError, Problem
 from batchgen.expansion import count, expand
 from batchgen.job import Job, Prompt
-from batchgen.jobfile.load import Overrides, parse_job
+from batchgen.jobfile import Overrides
+from batchgen.jobfile.load import parse_job
 from batchgen.jobfile.mistakes import SHOWN
 from batchgen.jobfile.source import Source
 

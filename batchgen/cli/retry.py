@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from batchgen.cli.look import click
-from batchgen.cli.options import run_argument, run_directory
+from batchgen.cli.options import run_argument, run_to_go_on
 from batchgen.cli.run import display_option, quiet_option, verbose_option
 
 
@@ -37,14 +37,12 @@ def retry(
     from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind
-    from batchgen.rundir import RunDirectory
-    from batchgen.savedjob import saved_job
 
     named = tuple(
         reason for text in reasons for word in text.split(",") if (reason := word.strip())
     )
     return drive(
-        saved_job(RunDirectory(run_directory(run))),
+        run_to_go_on(run),
         display=Kind.NONE if quiet else Kind(display),
         verbose=verbose,
         again=Again(named, alone=True, new_seed=new_seed),

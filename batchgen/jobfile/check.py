@@ -4,7 +4,7 @@ Works on the nodes and not on the validated document, so that these mistakes are
 the mistakes of shape.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final
@@ -12,22 +12,31 @@ from typing import Final
 from batchgen import templates
 from batchgen.errors import Place, Problem
 from batchgen.expansion import names_its_prompt
+from batchgen.job import Derived
 from batchgen.jobfile.explain import address_problem, secret_problem
-from batchgen.jobfile.fields import axis_values
+from batchgen.jobfile.fields import axis_values, scalar
 from batchgen.jobfile.fitting import in_quotes, misfit
 from batchgen.jobfile.mistakes import Mistakes
 from batchgen.jobfile.prompts import PromptReader, WrittenPrompt
+from batchgen.jobfile.prompts.traps import prompt_cut_short, value_cut_short
 from batchgen.jobfile.prompts.written import OwnName
 from batchgen.jobfile.schema import MAX_ID
 from batchgen.jobfile.secret_names import names_a_secret, surely_names_a_secret
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.yaml12 import Node
-from batchgen.models import Scalar, describe, told_apart
+from batchgen.models import Scalar, describe
+from batchgen.task import spelled
 from batchgen.urls import base_url_objection
 
 FILE_NAMES: Final = ("index", "slug", "seed", "task_id", "prompt_id", "repeat", "job")
 """Names the template of a video's name knows besides parameters and variables."""
+_NO_SCALAR: Final[Mapping[type, str]] = {
+    dict: "put text that holds a colon in quotes",
+    list: "put text that holds brackets in quotes",
+    type(None): "give it a value, or take it away",
+}
+"""What to do about a value of an axis that YAML took for something else than a value."""
 
 
 class Checker:
@@ -55,7 +64,7 @@ class Checker:
         self._values(self._mapping("defaults"), "defaults")
         for section in ("matrix", "zip"):
             self._axes(self._mapping(section), section)
-        self._zip_lengths()
+        self._zip_rows()
         self._axes_twice()
         for section in ("exclude", "include"):
             for row in self._rows(section):
@@ -109,6 +118,8 @@ class Checker:
             self._object(prompt, f"expected text, not {describe(prompt.value)}", hint)
         elif not prompt.value.strip():
             self._object(prompt, "this prompt is empty")
+        elif (trap := prompt_cut_short(self._source_of(prompt.place), prompt)) is not None:
+            self.problems.append(trap)
 
     def _object(self, node: Node, message: str, hint: str = "", *, secret: bool = False) -> None:
         self.problems.append(
@@ -178,13 +189,19 @@ class Checker:
             value = int(value)  # as the schema reads it
         if (wrong := misfit(self._table, name, value)) is not None:
             self._object(node, *wrong)
+        elif isinstance(value, str):  # and no number of a range
+            source = self._source_of(node.place)
+            if (trap := value_cut_short(source, name, node, self._table)) is not None:
+                self.problems.append(trap)
 
     def _axes(self, axes: Node, section: str) -> None:
         for name, node in axes.value.items():
             if not self._known(axes, name, section):
                 continue
             if isinstance(node.value, list):
-                self._axis_list(name, node)
+                sound = list(self._axis_list(name, node, section))
+                if section == "matrix":
+                    self._values_twice(sound)
                 continue
             try:
                 expanded = axis_values(node.bare())
@@ -212,31 +229,65 @@ class Checker:
         # Bounds are passed at an end, and a step that is no whole number shows in the second.
         return (values[0], values[-1], *values[1:2])
 
-    def _axis_list(self, name: str, axis: Node) -> None:
-        seen: set[tuple[bool, Scalar]] = set()
+    def _axis_list(self, name: str, axis: Node, section: str) -> Iterator[tuple[Node, Scalar]]:
+        """Check each value; return those an axis can have."""
         for item in axis.value:
-            self._fits(name, item, item.value)
-            if isinstance(item.value, str | int | float):
-                if told_apart(item.value) in seen:
-                    self._object(
-                        item, f"{templates.text(item.value)} is in this list twice", "keep one"
-                    )
-                seen.add(told_apart(item.value))
+            try:
+                value = scalar(item.bare())
+            except ValueError as error:
+                self._object(
+                    item,
+                    f"{section}.{name}: {error}",
+                    _NO_SCALAR.get(type(item.value), ""),
+                    secret=names_a_secret(name),
+                )
+            else:
+                self._fits(name, item, value)
+                yield item, value
 
-    def _zip_lengths(self) -> None:
+    def _values_twice(self, values: Iterable[tuple[Node, Scalar]]) -> None:
+        seen: set[str] = set()
+        for item, value in values:
+            if (spelling := spelled(value)) in seen:
+                self._object(item, f"{templates.text(value)} is in this list twice", "keep one")
+            seen.add(spelling)
+
+    def _zip_rows(self) -> None:
+        """Hold the axes of zip against each other: they are read row by row."""
         axes = self._mapping("zip")
+        values: dict[str, tuple[Scalar, ...] | Derived] = {}
         lengths: dict[str, int] = {}
         for name, node in axes.value.items():
+            if isinstance(node.value, list) and node.value:
+                lengths[name] = len(node.value)  # whatever is the matter with its values
             try:
-                expanded = axis_values(node.bare())
+                values[name] = axis_values(node.bare())
             except ValueError:
-                continue
-            lengths[name] = expanded.count if not isinstance(expanded, tuple) else len(expanded)
+                continue  # said where it stands
+            read = values[name]
+            lengths[name] = len(read) if isinstance(read, tuple) else read.count
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{name} has {length}" for name, length in lengths.items())
             self._object_to_key(
                 axes, next(iter(lengths)), f"the axes of zip differ in length: {shown}"
             )
+            return
+        written = [column for column in values.values() if isinstance(column, tuple)]
+        if written and len(written) == len(axes.value):
+            self._rows_twice(axes, list(zip(*written, strict=True)))
+
+    def _rows_twice(self, axes: Node, rows: Sequence[tuple[Scalar, ...]]) -> None:
+        name, axis = next(iter(axes.value.items()))
+        seen: dict[tuple[str, ...], int] = {}
+        for number, row in enumerate(rows, start=1):
+            before = seen.setdefault(tuple(map(spelled, row)), number)
+            if before == number:
+                continue
+            said = f"row {number} of zip is the same as row {before}"
+            if isinstance(axis.value, list):
+                self._object(axis.value[number - 1], said, "keep one")
+            else:
+                self._object_to_key(axes, name, said, "keep one")
 
     def _axes_twice(self) -> None:
         matrix, moved = self._mapping("matrix"), self._mapping("zip")

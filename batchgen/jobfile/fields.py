@@ -62,7 +62,7 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
     """
     match value:
         case list() if value:
-            return tuple(_axis_value(place, item) for place, item in enumerate(value, start=1))
+            return tuple(map(scalar, value))
         case list():
             raise ValueError("the list is empty; an axis needs at least one value")
         case {"random": _, **rest} if isinstance(value, dict):
@@ -73,8 +73,7 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
             numbers = values.number_range(value)
             if numbers is None:
                 raise ValueError(
-                    f"expected a list, a range such as 1-4, or {{random: 4}}; "
-                    f"for one value write [{value}]"
+                    f"expected a list, a range such as 1-4, or {{random: 4}}; {_mend_axis(value)}"
                 )
             return numbers
         case None:
@@ -83,11 +82,12 @@ def axis_values(value: object) -> tuple[Scalar, ...] | Derived:
             return (scalar(value),)
 
 
-def _axis_value(place: int, item: object) -> Scalar:
-    try:
-        return scalar(item)
-    except ValueError as error:
-        raise ValueError(f"value {place} of the list: {error}") from None
+def _mend_axis(text: str) -> str:
+    if (written := values.meant_range(text)) is not None:
+        return f"write {written}"
+    if text.strip().lower() == "random":
+        return "say how many: {random: 4}"
+    return f"for one value write [{text}]"
 
 
 def _derived(count: object, rest: dict[object, object]) -> Derived:
@@ -130,9 +130,12 @@ def _version(value: object) -> object:
 
 
 def _text_prompt(value: object) -> object:
-    if isinstance(value, str) and not value.strip():
+    if not isinstance(value, str):
+        return value
+    # A prompt is the same one, with the same id, in whatever file and between whatever quotes.
+    if not (text := value.strip()):
         raise ValueError("this prompt is empty")
-    return value
+    return text
 
 
 def _path(value: str) -> str:
@@ -257,5 +260,15 @@ Salt = Annotated[
     WithJsonSchema({"type": ["string", "integer"]}),
 ]
 Version = Annotated[Literal[1], BeforeValidator(_version)]
-JobName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9 _.-]{0,99}$", max_length=100)]
+JobName = Annotated[
+    str,
+    Field(pattern=r"^\w[\w .-]{0,99}$", max_length=100),
+    # To JavaScript \w is ASCII: what is no other ASCII may be a letter.
+    WithJsonSchema(
+        _text(
+            r"^[^\x00-/:-@\[-^`{-\x7f][^\x00-\x1f!-,/:-@\[-^`{-\x7f]{0,99}$",
+            "letters, digits, spaces, dots, _ and -",
+        )
+    ),
+]
 Kind = Literal["sandbox", "aimlapi"]

@@ -5,7 +5,7 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.values import number_range
+from batchgen.jobfile.values import meant_range, number_range
 from batchgen.jobfile.yaml12 import resolve
 from batchgen.models import Parameter, Scalar
 
@@ -14,6 +14,8 @@ _WORDS: Final = {
     **dict.fromkeys(("no", "n", "off", "0", "false"), "false"),
 }
 """How people say true and false."""
+_ANY_SEED: Final = ("-1", "auto", "rand", "random")
+"""How other tools ask for any seed."""
 
 
 def misfit(
@@ -24,7 +26,7 @@ def misfit(
     What the table does not know fits: it may be a variable, or the model has no table. What is no
     scalar is the schema's to object to.
     """
-    if isinstance(value, list | dict) or value is None:
+    if not isinstance(value, str | int | float):
         return None
     parameter = table.get(name) if table is not None else None
     objection = parameter.objection(value) if parameter is not None else None
@@ -38,23 +40,27 @@ def in_quotes(value: Scalar) -> str:
     return f'write it in quotes: "{templates.text(value)}"'
 
 
-def _mend(parameter: Parameter, value: object) -> str:
+def _mend(parameter: Parameter, value: Scalar) -> str:
     if parameter.type == "boolean" and (word := _WORDS.get(str(value).lower())) is not None:
         return f"write {word}"
-    if isinstance(value, int | float):
-        return in_quotes(value) if parameter.type == "string" else ""
-    if parameter.choices:
+    if parameter.name == "seed" and str(value).lower() in _ANY_SEED:
+        return "leave it out, and one is derived; for several: matrix: {seed: {random: 4}}"
+    if isinstance(value, int | float) and parameter.type != "string":
+        return ""
+    if parameter.choices and templates.text(value) not in parameter.choices:
         return did_you_mean(str(value), map(str, parameter.choices))
-    if isinstance(value, str) and parameter.type != "string":
+    if isinstance(value, int | float):
+        return in_quotes(value)
+    if parameter.type != "string":
         if isinstance(resolve(value.strip()), int | float):
             return f"write it without quotes: {parameter.name}: {value.strip()}"
-        if _is_range(value):
-            return f"a range goes under matrix, without brackets: {parameter.name}: {value.strip()}"
+        if (written := _range_meant(value)) is not None:
+            return f"a range goes under matrix, without brackets: {parameter.name}: {written}"
     return ""
 
 
-def _is_range(text: str) -> bool:
+def _range_meant(text: str) -> str | None:
     try:
-        return number_range(text) is not None
+        return text.strip() if number_range(text) is not None else meant_range(text)
     except ValueError:
-        return True
+        return text.strip()  # a range, if one that makes no sense

@@ -4,11 +4,12 @@ Reads the job file and the prompt file it names; touches nothing else.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final, get_args
+from typing import Any
 
 import pydantic
+from pydantic_core import ErrorDetails
 
 from batchgen import templates
 from batchgen.errors import JobFileError, Place, Problem, UsageError
@@ -32,6 +33,7 @@ from batchgen.job import (
 from batchgen.jobfile.check import Checker, variables_of_rows
 from batchgen.jobfile.explain import explain
 from batchgen.jobfile.mistakes import SHOWN
+from batchgen.jobfile.overrides import Overrides, check_overrides, lay_over, without_effect
 from batchgen.jobfile.own_parameters import own_parameters
 from batchgen.jobfile.prompts import (
     PromptReader,
@@ -39,34 +41,11 @@ from batchgen.jobfile.prompts import (
     read_list,
     read_prompt_file,
 )
-from batchgen.jobfile.schema import MAX_CONCURRENCY, JobDocument, ProviderPart
+from batchgen.jobfile.schema import JobDocument
 from batchgen.jobfile.source import Source, decode, read_bounded
-from batchgen.jobfile.suggest import did_you_mean
-from batchgen.jobfile.yaml12 import Node, read, resolve
+from batchgen.jobfile.yaml12 import Node, read
 from batchgen.lint import warnings_of
 from batchgen.models import Parameter, describe, parameters_of, told_apart
-from batchgen.urls import base_url_objection
-
-COMMAND_LINE: Final = "--set"
-
-
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """What the command line or a program changes in a job; None leaves the file's word.
-
-    Attributes:
-        provider: Kind of the provider.
-        base_url: Root of the provider's API.
-        output: The run directory.
-        concurrency: Generations in flight, at most.
-        defaults: `key=value` texts, laid over the file's `defaults`.
-    """
-
-    provider: str | None = None
-    base_url: str | None = None
-    output: Path | None = None
-    concurrency: int | None = None
-    defaults: tuple[str, ...] = ()
 
 
 def load_job(path: str | Path, overrides: Overrides | None = None) -> Job:
@@ -92,11 +71,11 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
         UsageError: An override makes no sense.
         JobFileError: The text has mistakes.
     """
-    _checked(overrides)
+    check_overrides(overrides)
     root = read(source)
     if not isinstance(root.value, dict):
         raise JobFileError([_not_a_job(source, root)])
-    _lay_over(root, overrides)
+    lay_over(root, overrides)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
     declared, problems = own_parameters(source, root, model)
     written = PromptReader(parameters_of(model, declared))
@@ -112,7 +91,8 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
             explain(source, root, detail)
             for detail in details
             # What is missing beside a mistyped key is that key.
-            if detail["type"] != "missing" or detail["loc"][:-1] not in mistyped
+            if (detail["type"] != "missing" or detail["loc"][:-1] not in mistyped)
+            and not _said_value_by_value(detail)
         ]
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written.prompts and not alone and not problems and not written.mistakes:
@@ -124,6 +104,15 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     if job.exclude and next(expand(job), None) is None:
         raise JobFileError([_nothing_left(source, root)])
     return job
+
+
+def _said_value_by_value(detail: ErrorDetails) -> bool:
+    """Tell whether it is an axis' list, of whose values the checker says which cannot be."""
+    match detail["loc"], detail["input"]:
+        case ("matrix" | "zip", _), [_, *_]:
+            return True
+        case _:
+            return False
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
@@ -144,39 +133,6 @@ def _nothing_left(source: Source, root: Node) -> Problem:
     )
     place = root.keys["exclude"]
     return source.problem(place, said, hint=hint, width=len("exclude"))
-
-
-def _lay_over(root: Node, overrides: Overrides) -> None:
-    """Lay `--set key=value` over `defaults`."""
-    for text in overrides.defaults:
-        name, equals, value = text.partition("=")
-        if not equals or not name.strip():
-            raise UsageError(f"{COMMAND_LINE} takes key=value, and one of them has no key or no =")
-        defaults = root.value.get("defaults")
-        if defaults is None or defaults.value is None:
-            defaults = Node({}, Place(COMMAND_LINE))
-        if isinstance(defaults.value, dict):
-            # The value is left out: somebody may have put a key there.
-            place = Place(f"{COMMAND_LINE} {name.strip()}")
-            # A new node: an alias may have put the old one in other places too.
-            root.value["defaults"] = replace(
-                defaults,
-                value={**defaults.value, name.strip(): Node(_typed(value.strip()), place)},
-                keys={**defaults.keys, name.strip(): place},
-            )
-
-
-def _typed(text: str) -> object:
-    """Read the value of `--set` as YAML reads a scalar, quoted or not."""
-    if text[:1] not in ("'", '"'):
-        return resolve(text)
-    try:
-        value = read(Source(COMMAND_LINE, text)).value
-    except JobFileError:
-        value = None
-    if not isinstance(value, str):
-        raise UsageError(f"{COMMAND_LINE}: the quotes do not enclose the whole value")
-    return value
 
 
 def _read_prompts(source: Source, root: Node, path: Path, into: PromptReader) -> list[Problem]:
@@ -290,7 +246,8 @@ def _job(
         ),
         source=source.text,
     )
-    return replace(job, warnings=(*warnings, *warnings_of(job)))
+    idle = without_effect(job, overrides)
+    return replace(job, warnings=(*warnings, *warnings_of(job), *idle))
 
 
 def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:
@@ -314,18 +271,6 @@ def _at_home(written: str) -> Path:
 
 def _beside(folder: Path, kind: str) -> Path:
     return folder / kind if folder.name in ("", "..") else folder.with_name(f"{folder.name}-{kind}")
-
-
-def _checked(overrides: Overrides) -> None:
-    """Refuse what the schema would refuse in a file."""
-    kinds = get_args(ProviderPart.model_fields["kind"].annotation)
-    if overrides.provider is not None and overrides.provider not in kinds:
-        hint = did_you_mean(overrides.provider, kinds)
-        raise UsageError(f"there is no provider {overrides.provider!r}; {hint}")
-    if overrides.concurrency is not None and not 1 <= overrides.concurrency <= MAX_CONCURRENCY:
-        raise UsageError(f"concurrency is 1 to {MAX_CONCURRENCY}, not {overrides.concurrency}")
-    if overrides.base_url and (objection := base_url_objection(overrides.base_url)):
-        raise UsageError(objection.replace("base_url", "--base-url", 1))
 
 
 def _safe_name(stem: str) -> str:

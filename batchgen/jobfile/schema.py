@@ -5,7 +5,15 @@ What depends on the model's parameter table is checked in `check`, where the pla
 
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Discriminator, Field, Tag
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    Tag,
+)
 
 from batchgen.job import DEFAULT_NAME, NotifySettings, Occasion, OnAmbiguous, Order
 from batchgen.jobfile.fields import (
@@ -31,7 +39,7 @@ from batchgen.jobfile.fields import (
     Version,
     told,
 )
-from batchgen.models import WAN_1_3B, TypeName
+from batchgen.models import WAN_1_3B, Scalar, TypeName
 
 MAX_CONCURRENCY: Final = 10_000
 MAX_ID: Final = 100
@@ -83,7 +91,7 @@ def _item_shape(value: object) -> str | None:
 
 
 PromptItem = Annotated[
-    Annotated[str, Tag("text")] | Annotated[PromptEntry, Tag("entry")],
+    Annotated[PromptText, Tag("text")] | Annotated[PromptEntry, Tag("entry")],
     Discriminator(
         _item_shape,
         custom_error_type="prompt_shape",
@@ -276,8 +284,15 @@ def _no_address(value: object) -> object:
     raise ValueError("expected {url_env: NAME}: the address stands in the environment")
 
 
+def _without_outer_spaces(row: dict[str, Scalar]) -> dict[str, Scalar]:
+    """Read a row's own prompt as all other prompts are read."""
+    prompt = row.get("prompt")
+    return {**row, "prompt": prompt.strip()} if isinstance(prompt, str) else row
+
+
 Axes = Annotated[dict[str, AxisValues], Field(default_factory=dict)]
 Row = dict[str, ScalarValue]
+IncludeRow = Annotated[Row, AfterValidator(_without_outer_spaces)]
 OneParameter = Annotated[
     ParameterPart, BeforeValidator(type_only, json_schema_input_type=TypeName | ParameterPart)
 ]
@@ -300,7 +315,8 @@ class JobDocument(Part):
         list[Row], told("Cells that are left out: those that match all keys of a row.")
     ] = Field(default_factory=list)
     include: Annotated[
-        list[Row], told("Rows that are added, to every prompt or with a prompt of their own.")
+        list[IncludeRow],
+        told("Rows that are added, to every prompt or with a prompt of their own."),
     ] = Field(default_factory=list)
     repeat: Annotated[
         Annotated[int, Field(ge=1, le=1_000_000)], told("Copies of each cell, each its own seed.")

@@ -40,6 +40,7 @@ _MEANINGS: Final = (
 )
 """How the parser's sentence begins, what it means, and how to mend it."""
 _KEY_ALONE: Final = re.compile(r"\s*[\w.-]+\Z")
+_DASH_ALONE: Final = re.compile(r"\s*-[^\s-]")
 _UNQUOTED_VARIABLE: Final = "put text with ${...} in quotes inside [ ] or { }"
 
 
@@ -57,6 +58,8 @@ def syntax_problem(source: Source, error: yaml.MarkedYAMLError, max_depth: int) 
     meant, mend = _meaning(said, before, at)
     if opened and said.startswith("could not find expected ':'"):
         place = _place(source, opened)
+        if _DASH_ALONE.match(source.line(place.line)):
+            meant, mend = "a list's next value is expected here", "put a space behind the dash"
     elif opened and said.startswith("found unexpected end of stream"):
         # The end of the file says little; where the quote was opened says all.
         place = _place(source, opened)

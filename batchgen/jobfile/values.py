@@ -30,6 +30,8 @@ _RANGE: Final = re.compile(
     rf"\s*(?P<first>{_SIGNED})\s*-\s*(?P<last>{_SIGNED})\s*"
     rf"(?:\(\s*\+\s*(?P<step>[0-9]{{1,30}}(?:\.[0-9]{{1,30}})?)\s*\)|\[\s*(?P<count>[0-9]{{1,9}})\s*\])?\s*\Z"
 )
+_BETWEEN: Final = re.compile(r"\s*(?:\.\.\.?|[\u2010-\u2015\u2212]|\bto\b)\s*(?=-?\d)")
+"""What people write between the ends of a range: dots, a longer dash, or to."""
 _DIGITS: Final = 100
 """Enough for the sum and the quotient of any two numbers of the form above."""
 _CLOCK: Final = re.compile(r"([01]?[0-9]|2[0-3]):([0-5][0-9])\Z")
@@ -140,6 +142,12 @@ def number_range(text: str) -> tuple[int | float, ...] | None:
         return None
     with localcontext(prec=_DIGITS):
         return _range_values(text.strip(), match)
+
+
+def meant_range(text: str) -> str | None:
+    """Return the range that `1..4`, `1 - 4` with a long dash or `1 to 4` means, None for others."""
+    written, signs = _BETWEEN.subn("-", text.strip())
+    return written if signs == 1 and _RANGE.match(written) else None
 
 
 def _range_values(text: str, match: re.Match[str]) -> tuple[int | float, ...]:

@@ -94,6 +94,8 @@ def read_items(source: Source, hint: str) -> Iterator[Node]:
     root = builder.root
     if root is not None and not isinstance(root.value, list | None):
         said = f"expected a list (put `- ` before each item), not {describe(root.bare())}"
+        if isinstance(root.value, str) and root.value.startswith("-"):
+            hint = "put a space behind each dash"
         raise JobFileError([source.problem(root.place, said, hint=hint)])
 
 

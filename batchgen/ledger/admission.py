@@ -12,6 +12,8 @@ from batchgen.task import Task
 
 Arrival = tuple[Task, int, str]
 """A task, its order of submission and the stem of its file's name."""
+_Telling = tuple[str | None, str | None, str | None]
+"""What a row tells of a task and nobody is sent: prompt_template, prompt_id and variables."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,20 +88,40 @@ def _as_before(
         job has no more.
     """
     known, last = 0, (-1, "")
-    sql = "SELECT idx, task_id, position FROM tasks WHERE gone = 0 ORDER BY idx, task_id"
+    sql = (
+        "SELECT idx, task_id, position, prompt_template, prompt_id, variables FROM tasks"
+        " WHERE gone = 0 ORDER BY idx, task_id"
+    )
     with closing(db.execute(sql)) as before:
         for arrival in arrivals:
             task, position, _ = arrival
-            if next(before, None) != (task.index, task.task_id, position):
+            comes = (task.index, task.task_id, position, *_telling(task))
+            if next(before, None) != comes:
                 return known, last, arrival
             known, last = known + 1, (task.index, task.task_id)
     return known, last, None
 
 
 def _back(db: sqlite3.Connection, task: Task, position: int) -> bool:
-    """Give a task its place in the job again; return False where it was not away."""
-    sql = "UPDATE tasks SET gone = 0, idx = ?, position = ? WHERE task_id = ? AND gone = 1"
-    return db.execute(sql, (task.index, position, task.task_id)).rowcount == 1
+    """Give a task its place in the job again, and what the job calls it now.
+
+    Returns:
+        False where it was not away.
+    """
+    sql = (
+        "UPDATE tasks SET gone = 0, idx = ?, position = ?, prompt_template = ?, prompt_id = ?,"
+        " variables = ? WHERE task_id = ? AND gone = 1"
+    )
+    values = (task.index, position, *_telling(task), task.task_id)
+    return db.execute(sql, values).rowcount == 1
+
+
+def _telling(task: Task) -> _Telling:
+    return (
+        None if task.prompt_template == task.prompt else task.prompt_template,
+        task.prompt_id,
+        json.dumps(dict(task.variables)) if task.variables else None,
+    )
 
 
 def _put_replacements_in_place(db: sqlite3.Connection) -> None:
@@ -108,28 +130,31 @@ def _put_replacements_in_place(db: sqlite3.Connection) -> None:
     The job file knows the seed that failed; as long as it has that task, it has its replacement.
     """
     replaced = (
-        "SELECT replaced_by, idx, position, task_id FROM tasks"
+        "SELECT idx, position, prompt_template, prompt_id, variables, replaced_by, task_id"
+        " FROM tasks"
         " WHERE replaced_by IS NOT NULL AND NOT gone"
     )
     while rows := db.execute(replaced).fetchall():
-        for replacement, index, position, task_id in rows:
+        for *place, replacement, task_id in rows:
             db.execute(
-                "UPDATE tasks SET gone = 0, idx = ?, position = ? WHERE task_id = ?",
-                (index, position, replacement),
+                "UPDATE tasks SET gone = 0, idx = ?, position = ?, prompt_template = ?,"
+                " prompt_id = ?, variables = ? WHERE task_id = ?",
+                (*place, replacement),
             )
             db.execute("UPDATE tasks SET gone = 1 WHERE task_id = ?", (task_id,))
 
 
 def insert(db: sqlite3.Connection, task: Task, position: int, stem: str) -> bool:
     """Add a task; return False where the job has it already."""
+    template, prompt_id, variables = _telling(task)
     values: Mapping[str, object] = {
         "task_id": task.task_id,
         "idx": task.index,
         "position": position,
         "params": json.dumps(dict(task.params), ensure_ascii=False),
-        "prompt_template": None if task.prompt_template == task.prompt else task.prompt_template,
-        "prompt_id": task.prompt_id,
-        "variables": json.dumps(dict(task.variables)) if task.variables else None,
+        "prompt_template": template,
+        "prompt_id": prompt_id,
+        "variables": variables,
         "repeat": task.repeat,
         "stem": stem,
     }

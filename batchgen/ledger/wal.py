@@ -6,7 +6,6 @@ changes nothing (its format: https://www.sqlite.org/fileformat2.html, section 4)
 """
 
 import array
-import io
 import os
 import struct
 import sys
@@ -48,7 +47,7 @@ def is_damaged(path: Path) -> bool:
         OSError: It cannot be read.
     """
     try:
-        with io.open(path, "rb", opener=_open_no_link) as file:
+        with open(path, "rb", opener=_open_no_link) as file:
             behind = [frame for frame in _frames(file) if frame.current and not frame.sound]
     except FileNotFoundError:
         return False

@@ -19,6 +19,7 @@ import jinja2
 
 from batchgen import rundir
 from batchgen.report.columns import HEAD, TAIL
+from batchgen.report.picks import Maker
 
 Row = Mapping[str, object]
 """One row of the manifest: its columns, JSON-plain, None where empty."""
@@ -39,6 +40,7 @@ def write_gallery(
     title: str,
     axes: Sequence[str],
     subtitle: str = "",
+    maker: Maker | None = None,
 ) -> None:
     """Write the page, whole or not at all.
 
@@ -48,9 +50,10 @@ def write_gallery(
         title: The heading, as a rule the job's name.
         axes: Names of the job's axes in written order, parameters or variables.
         subtitle: A line below the heading.
+        maker: What a job of picked rows says above them; None where the rows say it all.
     """
     page = _template()
-    job = {"axes": list(axes), "recorded": RECORDED}
+    job = {"axes": list(axes), "recorded": RECORDED, "maker": _written(maker or Maker())}
 
     def write(file: IO[str]) -> None:
         parts = page.stream(
@@ -108,6 +111,21 @@ def _shown(row: Row) -> dict[str, object]:
         # "./" keeps any name a path: never a scheme, never a host.
         shown["href"] = "./" + quote(str(name), safe="/", errors="replace")
     return shown
+
+
+def _written(maker: Maker) -> dict[str, object]:
+    """Return it for the page; `choices` is the one value that is a list of its own."""
+    return {
+        "model": maker.model,
+        "provider": dict(maker.provider),
+        "parameters": {
+            name: {
+                key: list(map(_exact, value)) if isinstance(value, tuple) else _exact(value)
+                for key, value in entry.items()
+            }
+            for name, entry in maker.parameters.items()
+        },
+    }
 
 
 def _exact(value: object) -> object:

@@ -6,6 +6,7 @@ from batchgen.job import Job
 from batchgen.ledger import Ledger
 from batchgen.report.gallery import write_gallery
 from batchgen.report.manifest import written_rows
+from batchgen.report.picks import Maker
 
 
 def write_reports(job: Job, ledger: Ledger) -> None:
@@ -21,4 +22,5 @@ def write_reports(job: Job, ledger: Ledger) -> None:
             title=job.name,
             axes=[axis.name for axis in (*job.matrix, *job.zip)],
             subtitle=f"at {job.provider.kind}",
+            maker=Maker.of(job),
         )

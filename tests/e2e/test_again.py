@@ -97,3 +97,34 @@ def test_a_reason_that_nobody_ended_with_names_those_there_are(
     assert batchgen("retry", folder, "--only", "generation").returncode == 0
     assert batchgen("retry", folder, "--only", "moderaton").returncode == 0, "nothing failed"
     assert account(faulty)["submits"] == 14
+
+
+def test_retry_goes_where_the_environment_says_and_never_from_a_rehearsal_to_real_money(
+    batchgen: Batchgen, faulty: str, tmp_path: Path
+) -> None:
+    key = {"AIMLAPI_KEY": "sandbox"}
+    rehearsal = {**key, "BATCHGEN_PROVIDER": "sandbox"}
+    job = job_file(tmp_path, f"{JOB}provider: {{kind: aimlapi, base_url: {faulty}}}")
+    assert batchgen("run", job, **key).returncode == 5
+    folder = Path("output/grid")
+    for verb in ("retry", "status", "gallery", "resolve"):
+        asked = batchgen(verb, job, **rehearsal)
+        assert asked.returncode == 2, verb
+        assert f"{folder}-sandbox is no run directory" in asked.stderr
+    named = batchgen("retry", folder, **rehearsal)
+    assert named.returncode == 2
+    assert named.stderr == (
+        "batchgen: output/grid holds a run of aimlapi, and BATCHGEN_PROVIDER asks for sandbox: "
+        "set BATCHGEN_PROVIDER=aimlapi to go on with it\n"
+    )
+    led = batchgen("retry", job, **rehearsal, BATCHGEN_OUTPUT=str(folder))
+    assert led.returncode == 2
+    job_file(tmp_path, JOB)
+    edited = batchgen("retry", job, **key)
+    assert (edited.returncode, "grid.yaml asks for sandbox" in edited.stderr) == (2, True)
+    assert account(faulty)["submits"] == 12
+    elsewhere = batchgen("retry", folder, **key, BATCHGEN_BASE_URL="http://api.example.com")
+    assert (elsewhere.returncode, "base_url is http" in elsewhere.stderr) == (4, True)
+    assert batchgen("retry", folder, **key).returncode == 0
+    assert account(faulty)["submits"] == 14
+    assert batchgen("status", job, BATCHGEN_OUTPUT=str(folder)).returncode == 0

@@ -81,6 +81,21 @@ ODD_PROMPTS = (
 )
 
 
+def save_all_as_picks(browser: Browser, folder: Path, *, videos: int) -> None:
+    """Star every video of the run `grid` and save picks.yaml, as a person does."""
+    page = browser.new_page()
+    page.goto((folder / "output" / "grid" / "index.html").as_uri())
+    stars = page.locator(".tile .star")
+    assert stars.count() == videos
+    for number in range(videos):
+        stars.nth(number).dispatch_event("click")
+    page.locator("#show-picks").click()
+    with page.expect_download() as saving:
+        page.locator("#save-picks").click()
+    assert saving.value.suggested_filename == "picks.yaml"
+    saving.value.save_as(folder / "picks.yaml")
+
+
 def test_picks_saved_from_the_page_are_a_job_that_finds_everything_made(
     batchgen: Batchgen, serve: Callable[..., str], browser: Browser, tmp_path: Path
 ) -> None:
@@ -92,18 +107,8 @@ def test_picks_saved_from_the_page_are_a_job_that_finds_everything_made(
     }
     (tmp_path / "grid.yaml").write_text(yaml.safe_dump(job, allow_unicode=True))
     assert batchgen("run", "grid.yaml", "--base-url", url).returncode == 0
-    page = browser.new_page()
-    page.goto((tmp_path / "output" / "grid" / "index.html").as_uri())
-    stars = page.locator(".tile .star")
-    assert stars.count() == 6
-    for number in range(6):
-        stars.nth(number).dispatch_event("click")
-    page.locator("#show-picks").click()
-    with page.expect_download() as saving:
-        page.locator("#save-picks").click()
-    assert saving.value.suggested_filename == "picks.yaml"
-    saving.value.save_as(tmp_path / "picks.yaml")
-    same_place = ("picks.yaml", "--output", "output/grid", "--base-url", url)
+    save_all_as_picks(browser, tmp_path, videos=6)
+    same_place = ("picks.yaml", "--output", "output/grid")
     planned = json.loads(batchgen("plan", *same_place, "--json").stdout)
     assert planned["by_status"] == {"new": 0, "succeeded": 6}
     assert batchgen("run", *same_place).returncode == 0
@@ -114,3 +119,25 @@ def test_picks_saved_from_the_page_are_a_job_that_finds_everything_made(
         assert json.load(answer)["submits"] == 6
     elsewhere = json.loads(batchgen("plan", "picks.yaml", "--json").stdout)
     assert elsewhere["by_status"] == {"new": 6}
+
+
+def test_picks_of_a_job_with_parameters_of_its_own_run_as_they_are(
+    batchgen: Batchgen, browser: Browser, tmp_path: Path
+) -> None:
+    job = {
+        "prompts": ["A fox"],
+        "model_parameters": {
+            "guidance_scale": {"maximum": 1000},
+            "on": "boolean",
+            "motion": {"choices": ["slow: 1", "fast", 3], "default": "fast"},
+        },
+        "defaults": {"on": True},
+        "matrix": {"guidance_scale": [3, 500], "motion": ["slow: 1", 3]},
+    }
+    (tmp_path / "grid.yaml").write_text(yaml.safe_dump(job))
+    ended = batchgen("run", "grid.yaml")
+    assert ended.returncode == 0, ended.stderr
+    save_all_as_picks(browser, tmp_path, videos=4)
+    planned = batchgen("plan", "picks.yaml", "--output", "output/grid", "--json")
+    assert planned.returncode == 0, planned.stderr
+    assert json.loads(planned.stdout)["by_status"] == {"new": 0, "succeeded": 4}

@@ -1,9 +1,10 @@
 """Prompts as a list in YAML: `prompts:` of a job file, or a file that is such a list."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import partial
 
-from batchgen.jobfile.prompts.traps import became_a_mapping, cut_short
+from batchgen.errors import Problem
+from batchgen.jobfile.prompts.traps import became_a_mapping, prompt_cut_short, value_cut_short
 from batchgen.jobfile.prompts.written import PromptReader
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.yaml12 import Node, read_items
@@ -16,10 +17,21 @@ def read_list(source: Source, items: Iterable[Node], into: PromptReader) -> None
         if (trap := became_a_mapping(source, item)) is not None:
             into.miss("became a mapping", trap)
             continue
-        if (trap := cut_short(source, item)) is not None:
-            into.mistakes.note("was cut", trap)
         text = item.value.get("prompt", item) if isinstance(item.value, dict) else item
+        if (trap := prompt_cut_short(source, text)) is not None:
+            into.mistakes.note("was cut", trap)
+        for trap in _cut_values(source, item, into):
+            into.mistakes.note("was cut", trap)
         into.take(source, text.place, item.bare(), partial(_itself, item))
+
+
+def _cut_values(source: Source, item: Node, into: PromptReader) -> Iterator[Problem]:
+    """Find values of a prompt's own whose end is missing."""
+    for name, value in item.value.items() if isinstance(item.value, dict) else ():
+        if name != "prompt" and isinstance(value.value, str):
+            trap = value_cut_short(source, name, value, into.table)
+            if trap is not None:
+                yield trap
 
 
 def _itself(item: Node) -> Node:

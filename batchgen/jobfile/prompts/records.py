@@ -81,9 +81,16 @@ def read_records(source: Source, into: PromptReader) -> None:
         into.take(
             source,
             Place(source.name, number, 1),
-            value,
+            _given(value),
             partial(_located, source, number, line, value),
         )
+
+
+def _given(value: object) -> object:
+    """Leave out what is null: so programs that write tables say that a cell is empty."""
+    if not isinstance(value, dict):
+        return value
+    return {name: part for name, part in value.items() if part is not None or name == "prompt"}
 
 
 def _begin(source: Source, number: int, line: str, behind: int = 0) -> Place:

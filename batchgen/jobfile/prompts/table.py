@@ -57,7 +57,8 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
         }
         if "prompt" in row:
             locate = partial(_located, source, number, row, columns, heads)
-            into.take(source, Place(source.name, number, 1), row, locate, _COMMAS)
+            mend = partial(_mend, source, uneven=len(cells) != len(columns))
+            into.take(source, Place(source.name, number, 1), row, locate, mend)
         elif row:
             place = Place(source.name, number, 1)
             hint = "fill in its cell of the column prompt, or delete the row"
@@ -180,6 +181,16 @@ def _stray(cells: Sequence[str], columns: Sequence[str]) -> int | None:
 
 def _no_column(source: Source, line: int, column: int) -> Problem:
     return _at(source, line, column, f"column {column + 1} has no name in the header", _COMMAS)
+
+
+def _mend(source: Source, cell: Node, *, uneven: bool) -> str:
+    """Say what to do about a cell that does not fit, where it may be a part of the prompt.
+
+    That is so in a row with more or fewer cells than columns, and behind a comma and a space, as
+    prose has them.
+    """
+    behind_a_space = source.line(cell.place.line)[: cell.place.column - 1].endswith(" ")
+    return _COMMAS if uneven or behind_a_space else ""
 
 
 def _variables(source: Source, column: int) -> set[str]:

@@ -1,11 +1,13 @@
 """Prompts that YAML read as something else than the text that was meant."""
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 from batchgen.errors import Problem
 from batchgen.jobfile.source import Source
 from batchgen.jobfile.suggest import CURLY_QUOTES, STRAIGHT_QUOTES, meant_as
 from batchgen.jobfile.yaml12 import Node
+from batchgen.models import Parameter
 
 
 def became_a_mapping(source: Source, item: Node) -> Problem | None:
@@ -29,21 +31,35 @@ def became_a_mapping(source: Source, item: Node) -> Problem | None:
     )
 
 
-def cut_short(source: Source, item: Node) -> Problem | None:
+def prompt_cut_short(source: Source, prompt: Node) -> Problem | None:
     """Point out a prompt whose end YAML took for a comment."""
-    match item.value:
-        case str():
-            text = item
-        case {"prompt": Node(value=str()) as text}:
-            pass
-        case _:
-            return None
-    if not text.plain or not _cut_at(source.line(text.last), text.end):
+    return _cut_short(source, prompt, "this prompt", "the prompt")
+
+
+def value_cut_short(
+    source: Source, name: str, value: Node, table: Mapping[str, Parameter] | None
+) -> Problem | None:
+    """Point out a value of free text whose end YAML took for a comment.
+
+    A text that is one of a parameter's choices is whole, whatever follows it.
+    """
+    parameter = table.get(name) if table is not None else None
+    if parameter is not None and (parameter.choices or parameter.type not in ("string", "any")):
+        return None
+    return _cut_short(source, value, f"the text of {name}", "the text")
+
+
+def _cut_short(source: Source, text: Node, what: str, short: str) -> Problem | None:
+    if (
+        not text.plain
+        or not isinstance(text.value, str)
+        or not _cut_at(source.line(text.last), text.end)
+    ):
         return None
     return source.problem(
         replace(text.place, line=text.last, column=text.end),
-        'this prompt was cut: YAML took " #" for the start of a comment',
-        hint="put the prompt in quotes",
+        f'{what} was cut: YAML took " #" for the start of a comment',
+        hint=f"put {short} in quotes",
     )
 
 

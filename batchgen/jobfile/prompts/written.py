@@ -80,7 +80,7 @@ class PromptReader:
         place: Place,
         value: object,
         locate: Callable[[], Node],
-        mend: str = "",
+        mend: Callable[[Node], str] | None = None,
     ) -> None:
         """Take a prompt.
 
@@ -89,7 +89,8 @@ class PromptReader:
             place: Where its text begins.
             value: Text, or a mapping with the key `prompt`, as it was read.
             locate: Returns the same with the places of its parts.
-            mend: What to do about a text that does not fit, where it tells nothing better itself.
+            mend: Says what to do about a text that does not fit, given with its place, where it
+                tells nothing better itself.
         """
         try:
             entry = _ITEM.validate_python(value)
@@ -108,8 +109,8 @@ class PromptReader:
                 self._name(name, place.line, locate)
             elif (wrong := misfit(self.table, name, given)) is not None:
                 said, hint = wrong
-                hint = hint or (mend if isinstance(given, str) else "")
-                self.mistakes.add(name, place.line, _Misfit(source, locate, name, said, hint))
+                more = mend if isinstance(given, str) and not hint else None
+                self.mistakes.add(name, place.line, _Misfit(source, locate, name, said, hint, more))
 
     def miss(self, kind: str, problem: Problem) -> None:
         """Note a prompt that cannot be taken."""
@@ -159,10 +160,12 @@ class _Misfit:
     name: str
     said: str
     hint: str
+    mend: Callable[[Node], str] | None
 
     def __call__(self) -> Problem:
         node = self.locate().value[self.name]
-        return self.source.problem(node.place, self.said, hint=self.hint, width=node.width)
+        hint = self.hint if self.mend is None else self.mend(node)
+        return self.source.problem(node.place, self.said, hint=hint, width=node.width)
 
 
 @dataclass(frozen=True, slots=True)
