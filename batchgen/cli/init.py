@@ -20,7 +20,8 @@ def init(file: Path, *, kind: str) -> None:
     """Write a commented starter job to FILE (job.yaml where left out). Replaces nothing.
 
     Beside it goes batchgen.schema.json, one for all jobs of the folder: with it an editor that
-    knows YAML completes keys, explains them and underlines mistakes.
+    knows YAML completes keys, explains them and underlines mistakes. A prompts.txt or prompts.csv
+    that is there already is kept, and the job reads it.
     """
     import json
     from importlib import resources
@@ -29,14 +30,15 @@ def init(file: Path, *, kind: str) -> None:
     from batchgen.jobfile.json_schema import job_schema
     from batchgen.terminal import visible
 
+    if file.exists():
+        raise UsageError(f"{file} is there already; name another file")
     starters = resources.files("batchgen.cli") / "starters"
     wanted = {file: (starters / f"{kind}.yaml").read_text("utf-8")}
-    if kind in _BESIDE:
-        beside = _BESIDE[kind]
-        wanted[file.with_name(beside)] = (starters / beside).read_text("utf-8")
-    for path in wanted:
-        if path.exists():
-            raise UsageError(f"{path} is there already; name another file")
+    beside = [file.with_name(_BESIDE[kind])] if kind in _BESIDE else []
+    kept = [path for path in beside if path.exists()]
+    wanted |= {
+        path: (starters / path.name).read_text("utf-8") for path in beside if path not in kept
+    }
     schema = file.with_name(SCHEMA)
     if not schema.exists():
         wanted[schema] = json.dumps(job_schema(), indent=2) + "\n"
@@ -47,4 +49,6 @@ def init(file: Path, *, kind: str) -> None:
         except OSError as error:
             raise UsageError(f"{path}: {error.strerror}") from None
         click.echo(visible(f"wrote {path}"))
+    for path in kept:
+        click.echo(visible(f"kept {path}, which was there already: {file} reads it"))
     click.echo(visible(f"next: batchgen plan {file}, then batchgen run {file}"))

@@ -313,6 +313,17 @@ def test_every_starter_that_init_writes_is_valid(batchgen: Batchgen, tmp_path: P
         assert "is there already" in again.stderr
 
 
+def test_a_starter_beside_prompts_that_are_there_reads_them(
+    batchgen: Batchgen, tmp_path: Path
+) -> None:
+    (tmp_path / "prompts.txt").write_text("A fox of mine\n")
+    made = batchgen("init", "--overnight", "o2.yaml")
+    assert made.returncode == 0, made.stderr
+    assert "kept prompts.txt, which was there already: o2.yaml reads it" in made.stdout
+    assert (tmp_path / "prompts.txt").read_text() == "A fox of mine\n"
+    assert ": 2 tasks" in batchgen("validate", "o2.yaml").stdout
+
+
 def test_starters_of_one_folder_share_the_schema_that_they_name(
     batchgen: Batchgen, tmp_path: Path
 ) -> None:
