@@ -31,6 +31,7 @@ def test_a_night_of_faults_and_kills_keeps_every_invariant(tmp_path: Path) -> No
     hold(Night(tmp_path / "night", settings).pass_(), settings)
 
 
+@pytest.mark.nightly
 def test_the_real_command_keeps_them_too(tmp_path: Path) -> None:
     """Without faults: what it would wait for, it would wait for by the clock on the wall."""
     settings = NightSettings(tasks=200, kills=4, seed=2, rate=1.0, faults=False, real_command=True)

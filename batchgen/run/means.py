@@ -163,9 +163,9 @@ class Means:
             if breaker.went_well(now):
                 self.tally.say(f"{what}: answered again, going on")
         elif breaker.went_wrong(now, reached=state is Health.BROKEN):
+            often = f"every {PROBE_SECONDS:.0f} s" + (", then less often" if breaker.costly else "")
             self.tally.say(
-                f"{what}: out of order; they wait and are tried every {PROBE_SECONDS:.0f} s, "
-                "no task is failed by it",
+                f"{what}: out of order; they wait and are tried {often}, no task is failed by it",
                 Level.WARNING,
             )
 

@@ -57,8 +57,13 @@ def listing(base: Path, *, without: Path) -> dict[str, str]:
     return found
 
 
-def written(prompt: str) -> str:
-    """Write a text as a job file's prompt that means just this text."""
+def written(prompt: str) -> str | dict[str, str]:
+    """Write a text as a job file's prompt that means just this text.
+
+    Spaces around a prompt do not count, those of a variable's value do.
+    """
+    if prompt != prompt.strip():
+        return {"prompt": "${text}", "text": prompt}
     return prompt.replace("$", "$$")
 
 
