@@ -57,7 +57,7 @@ def job(url: str, settings: NightSettings) -> dict[str, Any]:
             "submits": SUBMITS,
             "downloads": 8,
             # Hardly a clip is done sooner.
-            "poll": {"first": settings.rate * 0.3, "every": settings.rate * 0.2},
+            "poll": {"first": settings.rate * 0.2, "every": settings.rate * 0.15},
             # The machine's seconds: a server on this machine that says nothing for so long hangs.
             "timeout": {
                 "request": "2s",

@@ -20,8 +20,8 @@ from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.sandbox.faults import FaultPlan
 from tests.campaign.hurry import HurriedClock
 
-QUEUE_SECONDS: Final = 0.1
-GENERATE_SECONDS: Final = 0.3
+QUEUE_SECONDS: Final = 0.05
+GENERATE_SECONDS: Final = 0.2
 """Of the machine's time, however fast the campaign's own clock runs."""
 LARGE_EVERY: Final = 100
 LARGE_BYTES: Final = 3 << 20
