@@ -141,14 +141,14 @@ class Night:
         """
         match aim:
             case "start":
-                self._wait(process, 2.0 * self._rng.random())
+                self._wait(process, 1.5 * self._rng.random())
             case "recovery":
                 self._wait(process, START_SECONDS, lambda: self._is_under_way(process))
                 self._wait(process, 0.3 * self._rng.random())
             case _:
                 self._wait(process, START_SECONDS, lambda: self._is_under_way(process))
                 self._wait(process, PATIENCE_SECONDS, lambda: self._taken.count() >= goal)
-                self._wait(process, 0.5 * self._rng.random())
+                self._wait(process, 0.3 * self._rng.random())
 
     @staticmethod
     def _wait(
