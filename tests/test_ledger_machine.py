@@ -1061,7 +1061,7 @@ class RunMachine(RuleBasedStateMachine):
 
 
 class TestRunsThatMeetAnything(RunMachine.TestCase):  # type: ignore[misc,valid-type]
-    settings = settings(NORMAL, max_examples=40, stateful_step_count=6)
+    settings = settings(NORMAL, max_examples=25, stateful_step_count=6)
 
 
 @pytest.mark.nightly
