@@ -162,6 +162,12 @@ MUTATIONS: Final = (
         "tests/test_ledger.py",
     ),
     Mutation(
+        "a damaged write-ahead log is refused",
+        "batchgen/ledger/tables.py",
+        (("    if is_damaged(path", "    if False and is_damaged(path"),),
+        "tests/test_wal.py",
+    ),
+    Mutation(
         "an id that cannot be committed is rescued",
         "batchgen/ledger/ledger.py",
         (("            self._rescue.keep(task_id, generation_id)\n", "            pass\n"),),
