@@ -186,7 +186,6 @@ class Means:
             f"{said}; {_REQUESTS[phase]} wait and are tried again every "
             f"{KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
         )
-        self.check_outage()
 
     def host_trouble(self, host: str, trouble: Trouble, tries: int) -> None:
         """Keep downloads back from a host that is busy or cannot prove who it is, and no others."""
