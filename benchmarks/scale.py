@@ -1,16 +1,16 @@
-"""What a job of many tasks costs: expansion, plan, a run's memory, and going on with a night."""
+"""What a job of many tasks costs before the first of them is made."""
 
 import statistics
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Final
 
 from benchmarks.account import Terms
-from benchmarks.jobs import KEY
+from benchmarks.jobs import grid, run
 from benchmarks.processes import Usage, in_turns, measure, median_ratio, python
-from benchmarks.scripts.expand import PROMPT, SHAPES
+from benchmarks.scripts.expand import SHAPES
 from benchmarks.server import serving
 from benchmarks.tables import Table
 
@@ -20,16 +20,16 @@ PLAN: Final = "`batchgen plan` of one prompt, three axes"
 
 
 def tables(quick: bool) -> Sequence[Table]:  # noqa: FBT001  # the signature of all benchmarks
-    """Expand and plan 1,000,000 tasks; run 10,000 and 100,000 and go on with them."""
+    """Expand, plan and admit 1,000,000 tasks."""
     return [
         _expansion(*((10_000, 1) if quick else (1_000_000, 3))),
-        _nights(*(((100,), 1_000) if quick else ((10_000, 100_000), 1_000_000))),
+        _admission(1_000 if quick else 1_000_000),
     ]
 
 
 def _expansion(tasks: int, times: int) -> Table:
     with tempfile.TemporaryDirectory() as folder:
-        job = _job(Path(folder), tasks, "http://127.0.0.1:9")
+        job = grid(Path(folder), tasks, "http://127.0.0.1:9", IN_FLIGHT)
         found = in_turns(
             {
                 ROWS: lambda: measure(python("-m", "benchmarks.scripts.rows", str(tasks))),
@@ -66,58 +66,19 @@ def _expand(shape: str, tasks: int) -> Usage:
     return measure(python("-m", "benchmarks.scripts.expand", shape, str(tasks)))
 
 
-def _nights(made: Sequence[int], admitted: int) -> Table:
-    rows = [row for tasks in made for row in _night(tasks, None)]
-    rows += _night(admitted, 1)
-    return Table(
-        f"A night's memory, {IN_FLIGHT} in flight",
-        ["tasks", "", "peak MiB", "seconds", "goal"],
-        rows,
-        [
-            (
-                "A grid, from a server in a process of its own that takes no time; once each. "
-                "Going on is the same command again: it finds all tasks and all files there and "
-                "writes manifest and page anew."
-            ),
-            f"Of {admitted:,} tasks one is made: what is measured is to admit them all.",
-        ],
-    )
-
-
-def _night(tasks: int, limit: int | None) -> Iterator[list[str]]:
-    """Yield a row for a run and a row for the same command again."""
+def _admission(tasks: int) -> Table:
     with tempfile.TemporaryDirectory() as name, serving(Terms()) as server:
-        folder = Path(name)
-        job = _job(folder, tasks, server.url)
-        goal = {100_000: "90 MiB", 1_000_000: "99 MiB"}.get(tasks, "")
-        first = "all made" if limit is None else f"{limit} made"
-        yield _row(tasks, first, _run(folder, job, limit), goal)
-        yield _row(tasks, "gone on with", _run(folder, job, limit), f"{goal}, seconds".lstrip(", "))
-
-
-def _row(tasks: int, what: str, usage: Usage, goal: str) -> list[str]:
-    return [f"{tasks:,}", what, f"{usage.peak_mib:.0f}", f"{usage.wall:.1f}", goal]
-
-
-def _run(folder: Path, job: Path, limit: int | None) -> Usage:
-    bounds = [] if limit is None else ["--limit", str(limit)]
-    return measure(
-        python("-m", "batchgen", "run", job, "--display", "none", "--yes", *bounds),
-        cwd=folder,
-        environment={"AIMLAPI_KEY": KEY},
+        job = grid(Path(name), tasks, server.url, IN_FLIGHT)
+        rows = [
+            [what, f"{usage.peak_mib:.0f}", f"{usage.wall:.1f}", "99 MiB"]
+            for what, usage in (
+                ("all admitted, one made", run(job, "--limit", "1")),
+                ("the same command again", run(job, "--limit", "1")),
+            )
+        ]
+    return Table(
+        f"Memory: a run of {tasks:,} tasks",
+        ["", "peak MiB", "seconds here", "goal"],
+        rows,
+        ["Once each, not a ratio: shows that memory does not grow with the job."],
     )
-
-
-def _job(folder: Path, tasks: int, url: str) -> Path:
-    """Write a job whose file is small however many tasks it has."""
-    job = folder / "job.yaml"
-    job.write_text(
-        "version: 1\n"
-        f"prompts: ['{PROMPT}']\n"
-        f"matrix: {{seed: 1-{tasks // 100}, guidance_scale: 1-10, shift: 1-10}}\n"
-        f"provider: {{kind: aimlapi, base_url: '{url}'}}\n"
-        f"run: {{concurrency: {IN_FLIGHT}, submits: 32, downloads: 32,"
-        " poll: {first: 1ms, every: 1ms}}\n"
-        f"output: {{dir: {folder / 'run'}}}\n"
-    )
-    return job

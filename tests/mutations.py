@@ -249,12 +249,14 @@ def main(word: str = "") -> int:
         word: Only safeguards that are described with it; all where empty.
     """
     mutations = [mutation for mutation in MUTATIONS if word in mutation.safeguard]
-    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        counts = list(pool.map(missed, mutations))
     print("| without this safeguard | in | tests that fail, of those named |")
     print("|---|---|---|")
-    for mutation, count in zip(mutations, counts, strict=True):
-        print(f"| {mutation.safeguard} | `{mutation.file}` | {count} of `{mutation.tests}` |")
+    counts = []
+    with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+        for mutation, count in zip(mutations, pool.map(missed, mutations), strict=True):
+            row = f"| {mutation.safeguard} | `{mutation.file}` | {count} of `{mutation.tests}` |"
+            print(row, flush=True)
+            counts.append(count)
     return int(0 in counts)
 
 
