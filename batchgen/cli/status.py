@@ -1,10 +1,11 @@
 """`batchgen status`."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchgen.cli.look import click
-from batchgen.cli.options import run_directory
+from batchgen.cli.options import OUTPUT_IN, run_directory
 
 if TYPE_CHECKING:
     from batchgen.report.status import RunStatus
@@ -50,13 +51,16 @@ def status(run: Path | None, *, as_json: bool) -> None:
 
 
 def _latest() -> Path:
-    """Return the run directory under output/ that was written to last.
+    """Return the run directory the environment names, or that under output/ written to last.
 
     Raises:
         UsageError: There is none.
     """
     from batchgen.errors import UsageError
 
+    named = os.environ.get(OUTPUT_IN)
+    if named:
+        return Path(named)
     stamps = list(Path("output").glob("*/.batchgen/status.json"))
     if not stamps:
         raise UsageError("there is no run under output/: name one, `batchgen status RUN`")

@@ -127,4 +127,6 @@ def test_retry_goes_where_the_environment_says_and_never_from_a_rehearsal_to_rea
     assert (elsewhere.returncode, "base_url is http" in elsewhere.stderr) == (4, True)
     assert batchgen("retry", folder, **key).returncode == 0
     assert account(faulty)["submits"] == 14
-    assert batchgen("status", job, BATCHGEN_OUTPUT=str(folder)).returncode == 0
+    for run in ([job], []):
+        assert "grid" in batchgen("status", *run, BATCHGEN_OUTPUT=str(folder)).stdout
+    assert "no run directory" in batchgen("status", BATCHGEN_OUTPUT="output").stderr
