@@ -163,7 +163,7 @@ class Budget:
     Attributes:
         max_tasks: Submits this run directory may hold in all.
         max_usd: US dollars, spent and reserved together.
-        usd_per_video: The price to reckon with where the provider does not quote one.
+        usd_per_video: The price to reckon with, in place of the one the provider quotes.
     """
 
     max_tasks: int | None = None

@@ -124,7 +124,8 @@ class AdaptiveRate:
         lately = len(self._asked) / max(LEAST_LATELY, now - self._asked[0])
         rate = min(self.per_second, lately)
         self.per_second = max(LEAST_RATE, rate * CUT)
-        self._gain = max(0.0, rate - self.per_second) / RECOVERY_SECONDS
+        # At the least rate nothing is taken away any more, and yet it must grow again.
+        self._gain = max(LEAST_RATE, rate - self.per_second) / RECOVERY_SECONDS
         self._next_cut = now + SECONDS_BETWEEN_SLOWINGS
 
     def answered(self) -> None:

@@ -50,7 +50,7 @@ def next_wait(
     """
     chosen = settings.every if waited > 0 else settings.first
     if chosen is not None:
-        wait = min(chosen, settings.max)
+        wait = min(chosen, settings.max) if waited > 0 else chosen
     else:
         wait = max(SHORTEST_WAIT, worth_asking(rates, waited, cost) - waited)
         # Generations may be known to take longer than `max`: it bounds what comes after.

@@ -117,15 +117,19 @@ class Session:
                     Reason.MOVED,
                     f"{path} was moved or replaced; go on from where it is now: --output DIR",
                 )
+            began = self._clock.monotonic()
             await self._written(self._write_status, RUNNING, "")
-            await self._clock.sleep(STATUS_SECONDS)
+            took = self._clock.monotonic() - began
+            await self._clock.sleep(max(STATUS_SECONDS, PUBLISH_SHARE * took))
 
     async def _publish_reports(self) -> None:
+        took = 0.0
         while True:
+            # First a while of work: what is over before that writes them once, at its end.
+            await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
             began = self._clock.monotonic()
             await self._written(self._write_reports)
             took = self._clock.monotonic() - began
-            await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
 
     def _write_status(self, state: str, detail: str) -> None:
         cost, _ = self._ledger.cost()

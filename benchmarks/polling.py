@@ -228,7 +228,7 @@ def _schedules(kind: str, tasks: int, seeds: Sequence[int]) -> Table:
             "and a fixed 10 s 10.8 times, as in the figures that the goals were set beside. "
             f"Few polls: a poll may cost {FEW_POLLS} s and not {POLL_COST} s."
         )
-    columns = ("schedule", "polls a generation", "mean lag", "95% of lags", "makespan")
+    columns = ("schedule", "polls a generation", "mean lag", "95% of lags", "bound / makespan")
     return Table(f"Polling: {kind}", columns, rows, notes)
 
 

@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -489,6 +490,17 @@ async def test_the_look_up_ends_at_rows_that_are_too_old_although_the_server_has
     assert len(seen) == 1
 
 
+@pytest.mark.parametrize(
+    "page", ["<html>sign in</html>", '{"data": [', "[]", '{"error": "try later"}', " " * 2_000_000]
+)
+async def test_a_page_that_is_no_page_of_the_log_proves_nothing_of_a_submit(page: str) -> None:
+    async def answer(_: web.Request) -> web.Response:
+        return web.Response(text=page)
+
+    async with api(answer) as provider:
+        assert await provider.find(["a"], NOON) == LookUp({}, whole=False)
+
+
 async def test_what_was_found_before_the_log_fails_is_kept() -> None:
     calls = 0
     page = log_of([(f"r{number}", LATER) for number in range(350)], [])
@@ -551,3 +563,17 @@ async def test_a_sandbox_elsewhere_is_opened_at_its_address_without_a_key_of_one
     settings = job("sandbox", base_url="http://127.0.0.1:9")
     async with open_provider(settings, RunDirectory(tmp_path), {}) as provider:
         assert provider.base_url == "http://127.0.0.1:9"
+
+
+async def test_a_rehearsal_of_a_large_job_does_not_run_out_of_credits(tmp_path: Path) -> None:
+    directory = RunDirectory(tmp_path / "run")
+    directory.create()
+    async with open_provider(job("sandbox"), directory, {}) as provider:
+        assert isinstance(provider, AimlApi)
+        async with (
+            aiohttp.ClientSession(headers=provider._authorization()) as session,
+            session.get(f"{provider.base_url}/v1/billing/balance") as answer,
+        ):
+            balance = (await answer.json())["balance"]
+    videos = balance / 120_000
+    assert videos > 1_000_000

@@ -182,10 +182,12 @@ def _answer(body: bytes) -> None:
     for refused in (wire.read_submit(400, {}, body), wire.read_fetch(503, {}, body)):
         assert isinstance(refused, Answered)
         _visible(refused.message)
-    found, more, oldest = wire.read_log(body)
-    assert all(wire.usable_id(given) for given in found.values())
-    assert isinstance(more, bool)
-    assert oldest is None or isinstance(oldest, float)
+    page = wire.read_log(body)
+    if page is not None:
+        found, more, oldest = page
+        assert all(wire.usable_id(given) for given in found.values())
+        assert isinstance(more, bool)
+        assert oldest is None or isinstance(oldest, float)
     price = wire.read_price(body, WAN_1_3B)
     assert price is None or 0 <= price < 1e6
 

@@ -223,6 +223,16 @@ def test_a_while_of_answers_makes_up_for_a_cut_whatever_the_rate() -> None:
         assert rate.per_second == pytest.approx(per_second, rel=0.1)
 
 
+def test_a_rate_at_its_least_grows_again_once_it_is_answered() -> None:
+    rate, now = AdaptiveRate(), 0.0
+    for _ in range(100):
+        now += rate.reserve(now) + 1.0
+        rate.refused(now)
+    assert rate.per_second == LEAST_RATE
+    asked(rate, now, 10 * RECOVERY_SECONDS, per_second=1000.0)
+    assert rate.per_second > 10 * LEAST_RATE
+
+
 def test_a_lone_request_that_is_refused_tells_of_no_rate() -> None:
     rate = AdaptiveRate()
     rate.reserve(0.0)

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -21,7 +22,16 @@ from aiohttp import web
 import batchgen.run.run
 from batchgen.errors import LedgerError
 from batchgen.events import Reason, Summary
-from batchgen.job import Budget, Job, OnAmbiguous, Output, Prompt, RunSettings, TimeoutSettings
+from batchgen.job import (
+    Budget,
+    Job,
+    OnAmbiguous,
+    Output,
+    PollSettings,
+    Prompt,
+    RunSettings,
+    TimeoutSettings,
+)
 from batchgen.ledger import Ledger, Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
@@ -500,6 +510,33 @@ def test_after_too_many_silent_hours_a_run_gives_up_and_the_next_one_does_the_re
     assert first.counts[Status.SUCCEEDED] >= 2
     assert not {Status.FAILED, Status.TIMED_OUT} & first.counts.keys()
     morning.all_is_well()
+
+
+def test_a_new_address_of_a_video_that_is_there_is_asked_for_at_once(tmp_path: Path) -> None:
+    statuses = iter([403, 200])
+    poll = PollSettings(first=60.0)
+    morning = spend(tmp_path, tasks=1, file_status=lambda: next(statuses), poll=poll)
+    morning.all_is_well(1)
+    *_, found, again = morning.provider.asked[Phase.FETCH]
+    assert again - found < 5
+
+
+def test_a_video_that_was_done_in_an_outage_is_not_taken_for_a_slow_one(tmp_path: Path) -> None:
+    outage = Fault(begin=100, end=2 * HOUR, answer=no_route, phases=(Phase.FETCH,))
+    (done_unseen,) = spend(tmp_path / "one", outage, tasks=1).records
+    assert (done_unseen.queue_s, done_unseen.generate_s) == (None, None)
+    (seen,) = spend(tmp_path / "two", tasks=1).records
+    assert 200 <= (seen.queue_s or 0) + (seen.generate_s or 0) < 230
+
+
+def test_a_stray_refusal_long_after_a_storm_holds_no_poll_up(tmp_path: Path) -> None:
+    storm = Fault(begin=5, end=600, answer=status(429), phases=(Phase.FETCH,))
+    stray = Fault(begin=1500, end=1506, answer=status(429), phases=(Phase.FETCH,))
+    poll = PollSettings(first=5.0, every=5.0)
+    morning = spend(tmp_path, storm, stray, tasks=1, makes=1800.0, poll=poll)
+    morning.all_is_well(1)
+    after = [when for when in morning.provider.asked[Phase.FETCH] if when >= 1500]
+    assert max(later - earlier for earlier, later in pairwise(after[:5])) < 10
 
 
 def test_two_hours_of_a_broken_file_host_fail_nothing(tmp_path: Path) -> None:

@@ -45,11 +45,11 @@ def polls(rates: Rates, duration: float, settings: PollSettings | None = None) -
 
 
 @given(SETTINGS, RATES, AGES, SEEDS)
-def test_a_wait_is_above_zero_and_later_ones_at_most_max_with_its_jitter(
+def test_a_wait_is_above_zero_and_later_ones_than_the_first_at_most_max_with_its_jitter(
     settings: PollSettings, rates: Rates, waited: float, seed: int
 ) -> None:
     wait = next_wait(settings, rates, waited, random.Random(seed))
-    most = settings.max if waited > 0 or settings.first is not None else LATEST_FIRST
+    most = settings.max if waited > 0 else settings.first or LATEST_FIRST
     assert 0 < wait <= most * (1 + JITTER)
 
 

@@ -115,10 +115,12 @@ def test_any_answer_to_a_fetch_is_an_outcome(status: int, content: bytes) -> Non
 
 @given(BODIES)
 def test_any_page_of_the_log_and_any_price_list_is_read(content: bytes) -> None:
-    found, more, oldest = wire.read_log(content)
-    assert all(found.values())
-    assert isinstance(more, bool)
-    assert oldest is None or isinstance(oldest, float)
+    page = wire.read_log(content)
+    if page is not None:
+        found, more, oldest = page
+        assert all(found.values())
+        assert isinstance(more, bool)
+        assert oldest is None or isinstance(oldest, float)
     price = wire.read_price(content, WAN_1_3B)
     assert price is None or 0 <= price < 1e6
 
@@ -132,7 +134,8 @@ def test_a_nasty_body_is_an_outcome_in_every_place(kind: str) -> None:
     assert isinstance(answered, Answered)
     assert answered.message.isprintable()
     assert len(answered.message) <= MESSAGE_CHARACTERS
-    assert wire.read_log(content)[0] == {}
+    page = wire.read_log(content)
+    assert page is None or not page[0]
     assert wire.read_price(content, WAN_1_3B) is None
 
 

@@ -12,7 +12,11 @@ if TYPE_CHECKING:
 @click.command
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option("--port", default=8765, show_default=True, type=click.IntRange(0, 65535))
-@click.option("--key", envvar="BATCHGEN_SANDBOX_KEY", help="Take this key only; else any key.")
+@click.option(
+    "--key",
+    envvar="BATCHGEN_SANDBOX_KEY",
+    help="Take this key only; else any key. A run finds it in BATCHGEN_SANDBOX_KEY.",
+)
 @click.option("--queue", default="0.5s", show_default=True, help="Mean time in the queue.")
 @click.option("--generate", default="2s", show_default=True, help="Mean time of a generation.")
 @click.option("--slots", default=0, help="How many generate at once; 0 for any number.")

@@ -146,7 +146,7 @@ class PollPart(Part):
         None
     )
     every: Annotated[AutoPeriod, told("And so often; auto asks when it is likely.", "auto")] = None
-    max: Annotated[Seconds, told("Never more seldom than this.", "30s")] = 30.0
+    max: Annotated[Seconds, told("After the first never more seldom than this.", "30s")] = 30.0
 
 
 class RetryPart(Part):
@@ -218,7 +218,7 @@ class BudgetPart(Part):
     max_usd: Annotated[SumOrNone, told("US dollars, spent and reserved together.", "none")] = None
     usd_per_video: Annotated[
         PriceOrNone,
-        told("US dollars to reckon with where the provider quotes no price.", "none"),
+        told("US dollars to reckon with in place of the price the provider quotes.", "none"),
     ] = None
 
 
@@ -245,7 +245,7 @@ class NotifyPart(Part):
     on: Annotated[
         list[Literal["finish", "stop"]],
         Field(min_length=1),
-        told("finish: nothing is left to do; stop: it ended before that.", ["finish", "stop"]),
+        told("finish: it came to its own end; stop: it was ended before.", ["finish", "stop"]),
     ] = Field(default_factory=lambda: [occasion.value for occasion in Occasion])
 
 

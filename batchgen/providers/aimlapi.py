@@ -140,7 +140,10 @@ class AimlApi:
             answer = await self._query(f"/v2/logs?{query}")
             if not isinstance(answer, _Answer) or answer.status != 200:
                 break
-            rows, more, oldest = wire.read_log(answer.body)
+            read = wire.read_log(answer.body)
+            if read is None:
+                break
+            rows, more, oldest = read
             found |= {sent: given for sent, given in rows.items() if sent in wanted}
             if not more or len(found) == len(wanted) or (oldest is not None and oldest < start):
                 return LookUp(found, whole=True)

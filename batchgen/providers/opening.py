@@ -20,6 +20,8 @@ KEY_NAMES: Final = {
     "sandbox": ("BATCHGEN_SANDBOX_KEY",),
 }
 """Where keys are looked for when the job names no place: the documentation's, the client's."""
+REHEARSAL_USD: Final = 1e6
+"""A run's own sandbox bills, so that sums are seen, but no rehearsal ends for lack of credits."""
 
 
 @asynccontextmanager
@@ -49,7 +51,10 @@ async def open_provider(
             sandbox = await stack.enter_async_context(
                 running(
                     SandboxSettings(
-                        key=key.value, journal=directory.sandbox_journal, tables=_tables(job)
+                        key=key.value,
+                        journal=directory.sandbox_journal,
+                        balance_usd=REHEARSAL_USD,
+                        tables=_tables(job),
                     )
                 )
             )

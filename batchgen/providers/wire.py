@@ -87,18 +87,21 @@ def read_fetch(status: int, headers: Headers, body: bytes) -> FetchOutcome:
     return Pending(printable(word)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
 
 
-def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None]:
+def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None] | None:
     """Read a page of the request log, newest first.
 
     Returns:
         Generation ids by client request id, whether there are more pages, and the time of the
-        page's oldest row in Unix seconds (None where it has none).
+        page's oldest row in Unix seconds (None where it has none). None where it is no such page:
+        that proves nothing about what was taken.
     """
     content = parse_object(body)
     rows = content.get("data")
+    if not isinstance(rows, list):
+        return None
     found: dict[str, str] = {}
     oldest: float | None = None
-    for row in rows if isinstance(rows, list) else []:
+    for row in rows:
         if not isinstance(row, dict):
             continue
         sent, given = row.get("client_request_id"), row.get("inference_id")

@@ -169,7 +169,7 @@ class _Waiting:
     Attributes:
         asked: Polls.
         faults: Polls in a row that were refused for the task's own reasons.
-        troubles: Polls that were not answered as hoped.
+        troubles: Polls in a row that were not answered as hoped.
         watched: Seconds of waiting in this run that ended with an answer: what a generation is
             judged by. So no clock, outage or suspend ends it, and each run gives it its whole time.
     """
@@ -185,7 +185,8 @@ class _Waiting:
         self.troubles = 0
         self.watched = 0.0
         self._clock = clock
-        self._asked_at = clock.monotonic()
+        self._asked_at = self._heard_at = clock.monotonic()
+        self._unseen = False  # whether it may have been done long before the latest poll
         self._taken = self._asked_at - max(0.0, clock.now() - generation.taken)
         # When one of an earlier run was done before its first poll in this one, nobody can tell.
         self._known_to_run: float | None = None if generation.resumed else 0.0
@@ -200,14 +201,16 @@ class _Waiting:
     def hears(self, wait: float, *, answered: bool) -> None:
         """Note a poll, the seconds that were to be waited for it, and whether it was answered."""
         now = self._clock.monotonic()
+        self._unseen = now - self._heard_at > wait + BESIDES_SECONDS
         if answered:
             self.watched += min(now - self._asked_at, wait + BESIDES_SECONDS)
+            self._heard_at = now
         self._asked_at = now
         self.asked += 1
 
     def runs(self) -> None:
         """Note that a poll found it not done yet."""
-        self.faults = 0
+        self.faults = self.troubles = 0
         age = self.seconds
         if self._known_to_run is not None:
             self.table.runs(self._known_to_run, age)
@@ -230,8 +233,11 @@ class _Waiting:
         return self.watched - self._no_video
 
     def split(self) -> tuple[float | None, float | None]:
-        """Return seconds in the queue and seconds generating, as far as polls could see them."""
-        if self.generation.resumed:
+        """Return seconds in the queue and seconds generating, as far as polls could see them.
+
+        What ended in an outage or a suspend would pass for slow, in this run and in those to come.
+        """
+        if self.generation.resumed or self._unseen:
             return None, None
         queue = self._left_queue if self._left_queue is not None else 0.0
         return round(queue, 3), round(self.seconds - queue, 3)

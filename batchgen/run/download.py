@@ -2,6 +2,7 @@
 
 import hashlib
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
@@ -154,7 +155,8 @@ async def _fresh_address(means: Means, record: Record, generation: Generation) -
     """Ask for a new address of a video whose own has expired."""
     await means.ledger.expired(record.task_id)
     means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
-    return await completion(means, record, generation)
+    # It is known to be done: no time to be learned, and none to wait.
+    return await completion(means, record, replace(generation, resumed=True))
 
 
 async def _give_up(means: Means, record: Record, part: Part, said: str) -> None:

@@ -98,9 +98,9 @@ async def test_reports_that_cannot_be_written_end_no_run(
 @pytest.mark.parametrize(
     ("plan", "stride"),
     [
-        (Plan("ENOSPC", lasting=A_WHILE), 20),
-        (Plan("EIO"), 26),
-        (Plan("EIO", lasting=A_WHILE), 20),
+        (Plan("ENOSPC", lasting=A_WHILE), 40),
+        (Plan("EIO"), 40),
+        (Plan("EIO", lasting=A_WHILE), 40),
         (Plan("short"), 5),
     ],
     ids=["full for a while", "broken once", "broken for a while", "short writes"],

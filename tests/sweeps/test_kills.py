@@ -61,9 +61,9 @@ IN_RECOVERY: Final = (
 """Kinds of steps that only a recovery makes, or makes in another way."""
 RECOVERY: Final = 90
 """Points of a recovery among which its own kill is drawn; a run has some 360."""
-CHUNKS: Final = 4
-STRIDE: Final = 10
-"""Every tenth step in the usual suite; the night takes every one."""
+CHUNKS: Final = 2
+STRIDE: Final = 20
+"""Every twentieth step in the usual suite; the night takes every one."""
 
 
 async def die_twice(
