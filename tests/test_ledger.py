@@ -24,6 +24,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from batchgen.errors import LedgerError, RunDirectoryError, RunLocked
 from batchgen.ledger import Admission, Ledger, Record
 from batchgen.ledger.questions import Ending
+from batchgen.ledger.tables import LONGEST_PATH
 from batchgen.models import Scalar
 from batchgen.task import TRANSITIONS, Cause, Status, Task
 
@@ -1096,3 +1097,14 @@ def test_the_ledger_s_json_is_readable_without_batchgen(tmp_path: Path) -> None:
     [params] = db.execute("SELECT params FROM tasks WHERE task_id = 'task00000007'").fetchone()
     db.close()
     assert json.loads(params) == {"model": "m", "prompt": "prompt 7", "seed": 7}
+
+
+def test_a_path_that_is_longer_than_sqlite_takes_is_refused_in_a_sentence(tmp_path: Path) -> None:
+    folder = tmp_path
+    while len(str(folder)) < LONGEST_PATH - 250:
+        folder /= "a" * 200
+    with Ledger.open(folder / "run"):
+        pass
+    too_long = folder / ("b" * 240) / "run"
+    with pytest.raises(RunDirectoryError, match=r"too long a path.*--output"):
+        Ledger.open(too_long)

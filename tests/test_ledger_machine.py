@@ -81,8 +81,9 @@ MEMORY: Final = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
 
 def killed(folder: Path) -> Path:
     """Return a copy of a run directory as a SIGKILL at this moment would leave it."""
-    copy = Path(tempfile.mkdtemp(dir=folder.parent)) / "run"
-    shutil.copytree(folder, copy, symlinks=True)
+    # Beside it, never below: a hundred kills must not make a path longer than SQLite takes.
+    copy = Path(tempfile.mkdtemp(prefix="run-", dir=folder.parent))
+    shutil.copytree(folder, copy, symlinks=True, dirs_exist_ok=True)
     return copy
 
 

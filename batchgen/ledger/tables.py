@@ -1,6 +1,7 @@
 """The ledger's file: its tables, a row as a value, and opening it only when it is sound."""
 
 import json
+import os
 import sqlite3
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -14,6 +15,8 @@ from batchgen.task import Status, Task
 SCHEMA_VERSION: Final = 2
 SMALLEST_PAGE: Final = 512
 """Bytes; no SQLite database that holds anything is smaller."""
+LONGEST_PATH: Final = 500
+"""Bytes; SQLite opens none longer than 512, with what it puts behind the name of its log."""
 
 _SCHEMA: Final = f"""
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -150,8 +153,14 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
         may_begin: Whether there may be none.
 
     Raises:
-        RunDirectoryError: It is damaged, foreign or newer, or the disk is full.
+        RunDirectoryError: It is damaged, foreign or newer, its path is too long, or the disk is
+            full.
     """
+    if (length := len(os.fsencode(path.absolute()))) > LONGEST_PATH:
+        raise RunDirectoryError(
+            f"{path.parent} is too long a path: the ledger's has {length} bytes, and SQLite takes "
+            f"{LONGEST_PATH}; choose a shorter one with --output"
+        )
     try:
         _refuse_what_sqlite_would_not(path)
         db = sqlite3.connect(path, isolation_level=None)
