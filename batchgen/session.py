@@ -42,6 +42,8 @@ from batchgen.transfer import open_transfer
 PUBLISH_SECONDS: Final = 5.0
 PUBLISH_SHARE: Final = 50
 """Reports are written so seldom that they take a fiftieth of the time, at most."""
+SECONDS_A_ROW: Final = 1e-4
+"""What a task takes in manifest and page, about, until a first writing has told."""
 STATUS_SECONDS: Final = 1.0
 
 
@@ -123,7 +125,7 @@ class Session:
             await self._clock.sleep(max(STATUS_SECONDS, PUBLISH_SHARE * took))
 
     async def _publish_reports(self) -> None:
-        took = 0.0
+        took = SECONDS_A_ROW * sum(self._counted.counts.values())
         while True:
             # First a while of work: what is over before that writes them once, at its end.
             await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
