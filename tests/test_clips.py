@@ -224,7 +224,7 @@ def test_numbers_out_of_all_range_become_clips(value: float) -> None:
     assert render(replace(SMALL, guidance_scale=value, shift=value, seed=2**70, inference_steps=0))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(prompt=ANY_TEXT, detail=ANY_TEXT, negative=ANY_TEXT)
 def test_any_text_makes_a_caption_that_fits(prompt: str, detail: str, negative: str) -> None:
     band = captions.draw(prompt, [detail], negative, 160, 96)

@@ -348,7 +348,7 @@ def jobs(draw: st.DrawFn) -> Job:
 
 
 @given(jobs())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_the_count_is_the_number_of_tasks(of: Job) -> None:
     assert count(of) == len(list(expand(of)))
     without = replace(of, exclude=())
@@ -356,7 +356,7 @@ def test_the_count_is_the_number_of_tasks(of: Job) -> None:
 
 
 @given(jobs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_the_same_job_gives_the_same_tasks_and_indices_count_up(of: Job) -> None:
     tasks = list(expand(of))
     assert tasks == list(expand(of))
@@ -365,7 +365,7 @@ def test_the_same_job_gives_the_same_tasks_and_indices_count_up(of: Job) -> None
 
 
 @given(jobs())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_ids_depend_on_what_is_sent_and_the_copy_and_on_nothing_else(of: Job) -> None:
     tasks = list(expand(of))
     sent = {(task.body, task.repeat): task.task_id for task in tasks}
@@ -373,7 +373,7 @@ def test_ids_depend_on_what_is_sent_and_the_copy_and_on_nothing_else(of: Job) ->
 
 
 @given(jobs(), st.randoms(use_true_random=False))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_ids_survive_a_new_name_another_folder_and_another_order_of_prompts(
     of: Job, rng: random.Random
 ) -> None:
@@ -391,7 +391,7 @@ def test_ids_survive_a_new_name_another_folder_and_another_order_of_prompts(
 
 
 @given(jobs(), NUMBERS)
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_extending_a_grid_keeps_the_ids_that_were_paid_for(of: Job, value: int) -> None:
     longer = tuple(
         Axis(axis.name, Derived(axis.values.count + 1, axis.values.per_prompt))

@@ -991,7 +991,7 @@ def test_prompt_expansion_with_several_seeds_is_warned_of() -> None:
 @example({"prompts": ["${prompt}"]})
 @example({"prompts": ["a"], "matrix": {"seed": "100000000000000000000-100000000000000000001"}})
 @example({"prompts": ["a"], "include": [{"prompt": []}]})
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_whatever_is_written_is_a_job_that_expands_or_mistakes(document: dict[str, object]) -> None:
     text = json.dumps(document)
     try:

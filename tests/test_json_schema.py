@@ -183,7 +183,7 @@ def documents(draw: st.DrawFn) -> Any:
     return document
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(documents())
 def test_the_schema_refuses_nothing_that_loads(document: Any) -> None:
     if loads(document):

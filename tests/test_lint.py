@@ -229,7 +229,7 @@ def test_a_row_of_exclude_that_matches_no_cell_of_any_prompt_is_warned_of(
 
 
 @given(jobs())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_a_row_is_warned_of_exactly_where_taking_it_away_changes_nothing(job: Job) -> None:
     for number, row in enumerate(job.exclude, start=1):
         alone = replace(job, exclude=(row,))

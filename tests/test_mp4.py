@@ -63,7 +63,7 @@ def test_a_clip_cut_at_a_border_of_its_boxes_or_beside_one_is_refused(file: Path
             inspect(file)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_clip_cut_at_any_byte_is_refused(file: Path, data: st.DataObject) -> None:
     whole = clip()
@@ -81,7 +81,7 @@ def test_a_clip_with_something_behind_its_end_is_refused(file: Path, rubbish: by
         inspect(file)
 
 
-@settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_a_clip_with_flipped_bytes_passes_or_is_refused_and_nothing_else_is_raised(
     file: Path, data: st.DataObject
@@ -95,7 +95,7 @@ def test_a_clip_with_flipped_bytes_passes_or_is_refused_and_nothing_else_is_rais
         assert isinstance(inspect(file), VideoInfo)
 
 
-@settings(max_examples=80, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(max_size=200))
 def test_any_bytes_behind_a_true_beginning_pass_or_are_refused(file: Path, data: bytes) -> None:
     file.write_bytes(box(b"ftyp", b"isom") + data)

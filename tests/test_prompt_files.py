@@ -27,7 +27,7 @@ Mistakes = Callable[..., tuple[Problem, ...]]
 
 # One folder serves all examples of a test: each writes its file anew.
 each_example = settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 

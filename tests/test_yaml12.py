@@ -131,7 +131,7 @@ _JSON_TEXT = st.text(st.characters(max_codepoint=0xD7FF, exclude_characters="\x7
         max_leaves=12,
     )
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 def test_what_json_can_hold_is_read_as_it_is(value: object) -> None:
     assert bare(json.dumps(value)) == value
 
@@ -153,7 +153,7 @@ def test_what_json_can_hold_is_read_as_it_is(value: object) -> None:
 @example("a: !!binary aGk=")
 @example('a: "\\ud800"')
 @example("- \x85 - \u2028")
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=400, deadline=None)
 def test_any_text_gives_a_node_or_a_job_file_error(text: str) -> None:
     found = attempt(text)
     if isinstance(found, JobFileError):
@@ -168,7 +168,7 @@ _YAMLISH = st.text(alphabet="ab:-?,[]{}&*!|>'\"%@`# \n\t0~.<", max_size=60)
 
 
 @given(_YAMLISH)
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=600, deadline=None)
 def test_any_text_of_yaml_signs_gives_a_node_or_a_job_file_error(text: str) -> None:
     found = attempt(text)
     lines = text.count("\n") + 1
@@ -177,7 +177,7 @@ def test_any_text_of_yaml_signs_gives_a_node_or_a_job_file_error(text: str) -> N
 
 
 @given(st.binary())
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=200, deadline=None)
 def test_any_bytes_decode_or_give_a_job_file_error(raw: bytes) -> None:
     try:
         text = raw.decode("utf-8-sig")
@@ -189,7 +189,7 @@ def test_any_bytes_decode_or_give_a_job_file_error(raw: bytes) -> None:
 
 
 @given(_YAMLISH)
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=300, deadline=None)
 def test_nothing_is_read_that_pyyaml_itself_cannot_parse(text: str) -> None:
     node = attempt(text)
     if isinstance(node, JobFileError):
