@@ -119,9 +119,7 @@ class Session:
                     Reason.MOVED,
                     f"{path} was moved or replaced; go on from where it is now: --output DIR",
                 )
-            began = self._clock.monotonic()
-            await self._written(self._write_status, RUNNING, "")
-            took = self._clock.monotonic() - began
+            took = await self._written(self._write_status, RUNNING, "")
             await self._clock.sleep(max(STATUS_SECONDS, PUBLISH_SHARE * took))
 
     async def _publish_reports(self) -> None:
@@ -129,9 +127,7 @@ class Session:
         while True:
             # First a while of work: what is over before that writes them once, at its end.
             await self._clock.sleep(max(PUBLISH_SECONDS, PUBLISH_SHARE * took))
-            began = self._clock.monotonic()
-            await self._written(self._write_reports)
-            took = self._clock.monotonic() - began
+            took = await self._written(self._write_reports)
 
     def _write_status(self, state: str, detail: str) -> None:
         cost, _ = self._ledger.cost()
@@ -155,10 +151,15 @@ class Session:
             write_reports(self.job, self._ledger)
             self._reported = changes
 
-    async def _written(self, write: Callable[..., None], *arguments: str) -> None:
-        """Write a report; a full disk must not end a run whose ledger still holds."""
+    async def _written(self, write: Callable[..., None], *arguments: str) -> float:
+        """Write a report; a full disk must not end a run whose ledger still holds.
+
+        Returns:
+            Seconds it took.
+        """
         if not self._ledger.in_place:
-            return  # what lies at this path now is not ours
+            return 0.0  # what lies at this path now is not ours
+        began = self._clock.monotonic()
         try:
             await anyio.to_thread.run_sync(write, *arguments)
         except OSError as error:
@@ -168,6 +169,7 @@ class Session:
             self._said = said
         else:
             self._said = ""
+        return self._clock.monotonic() - began
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What a job of many tasks costs before the first of them is made."""
+"""What a job of many tasks costs, however few of them are made."""
 
 import statistics
 import tempfile

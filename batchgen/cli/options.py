@@ -145,13 +145,18 @@ def _as_it_would_run(job: Path) -> "Job":
     return load_job(job, _environment())
 
 
+def output_in_environment() -> Path | None:
+    """Return the run directory that the environment names; empty is not given."""
+    named = os.environ.get(OUTPUT_IN)
+    return Path(named) if named else None
+
+
 def _environment() -> "Overrides":
     """Take from the environment what the options of `run` would take; empty is not given."""
     from batchgen.jobfile import Overrides
 
-    output = os.environ.get(OUTPUT_IN)
     return Overrides(
         provider=os.environ.get(PROVIDER_IN) or None,
         base_url=os.environ.get(BASE_URL_IN) or None,
-        output=Path(output) if output else None,
+        output=output_in_environment(),
     )

@@ -1,11 +1,10 @@
 """`batchgen status`."""
 
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchgen.cli.look import click
-from batchgen.cli.options import OUTPUT_IN, run_directory
+from batchgen.cli.options import output_in_environment, run_directory
 
 if TYPE_CHECKING:
     from batchgen.report.status import RunStatus
@@ -22,7 +21,10 @@ def status(run: Path | None, *, as_json: bool) -> None:
     from batchgen.report.status import RUNNING, read_status
     from batchgen.rundir import RunDirectory
 
-    directory = RunDirectory(run_directory(run) if run is not None else _latest())
+    if run is not None:
+        directory = RunDirectory(run_directory(run))
+    else:
+        directory = RunDirectory(output_in_environment() or _latest())
     found = read_status(directory)
     if found is None:
         from batchgen.errors import RunDirectoryError
@@ -51,16 +53,13 @@ def status(run: Path | None, *, as_json: bool) -> None:
 
 
 def _latest() -> Path:
-    """Return the run directory the environment names, or that under output/ written to last.
+    """Return the run directory under output/ that was written to last.
 
     Raises:
         UsageError: There is none.
     """
     from batchgen.errors import UsageError
 
-    named = os.environ.get(OUTPUT_IN)
-    if named:
-        return Path(named)
     stamps = list(Path("output").glob("*/.batchgen/status.json"))
     if not stamps:
         raise UsageError("there is no run under output/: name one, `batchgen status RUN`")

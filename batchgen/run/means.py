@@ -43,7 +43,8 @@ class Generation:
     Attributes:
         id: The provider's name for it.
         taken: Wall-clock seconds of the submit.
-        resumed: Whether its submit was not answered in this run.
+        resumed: Whether it may be done already when it is first asked about: its submit was not
+            answered in this run, or only a new address is wanted.
     """
 
     id: str
