@@ -11,6 +11,7 @@ import os
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
@@ -19,6 +20,7 @@ import anyio
 import anyio.to_thread
 
 from batchgen import mp4
+from batchgen.disk import Disk
 from batchgen.rundir import opened_folder
 
 WRITE_BYTES: Final = 256 * 1024
@@ -64,8 +66,9 @@ class Incoming:
     Used as a context manager, which closes the file. What waits and is not flushed is dropped.
     """
 
-    def __init__(self, part: Part) -> None:
+    def __init__(self, part: Part, disk: Disk) -> None:
         self._part = part
+        self._disk = disk
         self._waiting = bytearray()
         self._held = AsyncExitStack()
         self._file: Any = None
@@ -110,7 +113,7 @@ class Incoming:
         """
         if self._file is None and not self._part.received:
             # Nothing is here yet: all of it takes one crossing.
-            return await anyio.to_thread.run_sync(_store, self._part, self._take_waiting())
+            return await self._disk.do(partial(_store, self._part, self._take_waiting()))
         await self.flush()
         return await anyio.to_thread.run_sync(_seal, self._part, self._file.fileno())
 

@@ -24,6 +24,7 @@ from yarl import URL
 from batchgen import headers, mp4
 from batchgen._version import __version__
 from batchgen.departure import Departure, departures
+from batchgen.disk import Disk
 from batchgen.limits import MinimumSpeed
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.part import NO_DESCRIPTORS, WRITE_BYTES, Incoming, Part
@@ -67,6 +68,7 @@ class Transfer:
 
     Args:
         session: Carries no key and no cookie.
+        disk: Where short files are written and names are given.
         open_to_loopback: Whether plain http and this machine's own addresses are allowed: only
             where the API itself is on this machine.
         seconds: How long one try may take.
@@ -76,12 +78,14 @@ class Transfer:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        disk: Disk,
         *,
         open_to_loopback: bool,
         seconds: float,
         stall: float,
     ) -> None:
         self._session = session
+        self._disk = disk
         self._window = min(stall, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
@@ -114,6 +118,23 @@ class Transfer:
             return Saved(part.received, part.digest.hexdigest(), found)
         return found
 
+    async def finish(self, part: Path, final: Path) -> None:
+        """Give a durable part its final name, and make the name durable too.
+
+        A link under that name is replaced, not followed.
+
+        Raises:
+            IsADirectoryError: A directory has the name.
+            RunDirectoryError: The folder of videos was replaced by a link, which may lead anywhere.
+            OSError: The name cannot be given now.
+        """
+
+        def work() -> None:
+            with opened_folder(final.parent) as folder:
+                os.replace(part, final.name, dst_dir_fd=folder)
+
+        await self._disk.do(work, names_in=final.parent)
+
     async def _receive(self, url: str, part: Part) -> mp4.VideoInfo | Trouble:
         """Follow redirects by hand, checking every hop, and write the body to the part."""
         for _ in range(MAX_REDIRECTS + 1):
@@ -132,7 +153,7 @@ class Transfer:
                 ) as response:
                     begun = response.ok
                     if response.status not in (301, 302, 303, 307, 308):
-                        found = await _take(response, part, self._window)
+                        found = await _take(response, part, self._disk, self._window)
                         if isinstance(found, Interrupted):
                             return replace(found, begun=begun)
                         return found
@@ -189,7 +210,10 @@ async def open_transfer(
         read_bufsize=2 * WRITE_BYTES,
         trace_configs=[departures()],
     ) as session:
-        yield Transfer(session, open_to_loopback=open_to_loopback, seconds=seconds, stall=stall)
+        with Disk() as disk:
+            yield Transfer(
+                session, disk, open_to_loopback=open_to_loopback, seconds=seconds, stall=stall
+            )
 
 
 def _allowed(address: str, *, open_to_loopback: bool) -> bool:
@@ -220,7 +244,7 @@ def _range_headers(part: Part) -> dict[str, str]:
 
 
 async def _take(
-    response: aiohttp.ClientResponse, part: Part, window: float
+    response: aiohttp.ClientResponse, part: Part, disk: Disk, window: float
 ) -> mp4.VideoInfo | Trouble:
     """Write an answer's body to the part, and look at it when all of it came."""
     etag = headers.strong_etag(response.headers.get("ETag"))
@@ -250,14 +274,14 @@ async def _take(
     if (part.total or 0) > MAX_VIDEO_BYTES:
         part.restart()
         return Unusable("the file is larger than any clip")
-    return await _write(response, part, MinimumSpeed(MIN_BYTES_PER_SECOND, window))
+    return await _write(response, part, disk, MinimumSpeed(MIN_BYTES_PER_SECOND, window))
 
 
 async def _write(
-    response: aiohttp.ClientResponse, part: Part, speed: MinimumSpeed
+    response: aiohttp.ClientResponse, part: Part, disk: Disk, speed: MinimumSpeed
 ) -> mp4.VideoInfo | Trouble:
     """Stream the body into the part file, make it durable, and look at it."""
-    async with Incoming(part) as incoming:
+    async with Incoming(part, disk) as incoming:
         try:
             async for chunk in response.content.iter_chunked(WRITE_BYTES):
                 await incoming.take(chunk)
@@ -301,25 +325,6 @@ def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:
         return Interrupted(reason, begun=begun)
     certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
     return NotSent(reason, certificate=certificate)
-
-
-async def finish(part: Path, final: Path) -> None:
-    """Give a durable part its final name, and make the name durable too.
-
-    A link under that name is replaced, not followed.
-
-    Raises:
-        IsADirectoryError: A directory has the name.
-        RunDirectoryError: The folder of videos was replaced by a link, which may lead anywhere.
-        OSError: The name cannot be given now.
-    """
-
-    def work() -> None:
-        with opened_folder(final.parent) as folder:
-            os.replace(part, final.name, dst_dir_fd=folder)
-            os.fsync(folder)
-
-    await anyio.to_thread.run_sync(work)
 
 
 def hash_file(path: Path) -> str | None:

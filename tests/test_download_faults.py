@@ -38,7 +38,7 @@ from batchgen.sandbox import FaultPlan, Sandbox, SandboxSettings, running
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import run_job
 from batchgen.task import Status
-from batchgen.transfer import finish, open_transfer
+from batchgen.transfer import open_transfer
 from tests import virtual_time
 from tests.test_long_nights import HOUR, Provider, one_run, spend
 from tests.virtual_time import NightClock
@@ -83,6 +83,11 @@ def test_a_busy_file_host_is_waited_for_as_it_asks_and_burns_no_attempt(tmp_path
     morning.all_is_well()
     asked = [when for when in morning.downloads if when < HOUR]
     assert len(asked) < HOUR / 10, "the host is probed, not stormed"
+
+
+async def finish(part: Path, final: Path) -> None:
+    async with open_transfer(base_url="http://127.0.0.1", seconds=60) as transfer:
+        await transfer.finish(part, final)
 
 
 def test_a_link_in_place_of_the_videos_is_never_written_through(tmp_path: Path) -> None:

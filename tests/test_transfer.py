@@ -23,7 +23,7 @@ from batchgen.errors import RunDirectoryError
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable, describe
 from batchgen.part import WRITE_BYTES, Part
 from batchgen.sandbox.clips import ClipRequest, render
-from batchgen.transfer import Saved, Transfer, finish, hash_file, open_transfer
+from batchgen.transfer import Saved, Transfer, hash_file, open_transfer
 from tests.conftest import REPO
 
 pytestmark = pytest.mark.anyio
@@ -843,7 +843,8 @@ async def test_a_finished_part_has_its_final_name_and_its_hash_can_be_told(tmp_p
     part, final = tmp_path / "a.part", tmp_path / "a.mp4"
     part.write_bytes(clip())
     assert hash_file(final) is None
-    await finish(part, final)
+    async with opened() as transfer:
+        await transfer.finish(part, final)
     assert not part.exists()
     assert hash_file(final) == hashlib.sha256(clip()).hexdigest()
     (tmp_path / "link.mp4").symlink_to(final)

@@ -19,7 +19,7 @@ from batchgen.run.completion import completion
 from batchgen.run.means import Generation, Means
 from batchgen.rundir import sync_directory
 from batchgen.task import Cause, Status
-from batchgen.transfer import Saved, finish, hash_file
+from batchgen.transfer import Saved, hash_file
 
 FRESH_URLS: Final = 3
 """How often in a row an address may be refused that was given just before."""
@@ -134,7 +134,7 @@ async def _keep(means: Means, record: Record, part: Part, saved: Saved, seconds:
     After a crash between the last two the next run finds the file by its hash.
     """
     await means.ledger.verified(record.task_id, size=saved.size, sha256=saved.sha256)
-    await finish(part.path, means.ledger.directory.path / record.file_name)
+    await means.transfer.finish(part.path, means.ledger.directory.path / record.file_name)
     await _succeed(means, record, seconds, saved.info)
 
 
