@@ -68,7 +68,7 @@ def tried_again(job: Job, ledger: Ledger, again: Again) -> list[str]:
         return ledger.retry(again.reasons)
 
     def another(record: Record, number: int) -> tuple[Task, str]:
-        task = with_another_seed(job, record.task(), number)
+        task = with_another_seed(job, record.task, number)
         return task, names.stem(job.output.name, task, job.name)
 
     return ledger.replace(another, again.reasons)

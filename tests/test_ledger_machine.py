@@ -464,7 +464,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @staticmethod
     def _another(record: Record, _: int) -> tuple[Task, str]:
-        made = replace(record.task(), task_id=f"{record.task_id}+")
+        made = replace(record.task, task_id=f"{record.task_id}+")
         return made, f"{record.stem}+"
 
     @rule()
@@ -996,9 +996,9 @@ class RunMachine(RuleBasedStateMachine):
             each.body for each in self.server.taken if each.generation_id in self.server.failed
         )
         for record in records:
-            body = record.task().body
+            body = record.task.body
             assert taken[body] - failed[body] <= 1 + decided[record.task_id]
-        assert taken.keys() <= {record.task().body for record in records}
+        assert taken.keys() <= {record.task.body for record in records}
 
     def _nothing_is_lost(self, submits: dict[str, sqlite3.Row], records: list[Record]) -> None:
         """Whatever the server took is in the ledger, by its id or as a doubt."""
@@ -1026,7 +1026,7 @@ class RunMachine(RuleBasedStateMachine):
             if record.status == Status.FAILED and record.cause == Cause.SUBMIT:
                 assert record.generation_id is None
             if record.status in (Status.IN_FLIGHT, Status.COMPLETED, Status.SUCCEEDED):
-                assert record.task().body in taken
+                assert record.task.body in taken
 
     def _files_are_what_succeeded(self, records: list[Record]) -> None:
         videos = {f"videos/{path.name}": path for path in (self.folder / "videos").iterdir()}

@@ -301,7 +301,7 @@ def test_any_prompts_come_back_from_either_file_as_they_were(
 ) -> None:
     admit(ledger, *(task(number, prompt) for number, prompt in enumerate(prompts)))
     # What an earlier example admitted keeps its first prompt: compare with the ledger.
-    expected = [record.task().prompt for record in ledger.records()]
+    expected = [record.task.prompt for record in ledger.records()]
     write_manifest(job_for(ledger.directory.path), ledger)
     assert [row["prompt"] for row in jsonl(ledger.directory.path / "manifest.jsonl")] == expected
     assert [cell["prompt"] for cell in table(ledger.directory.path / "manifest.csv")] == expected

@@ -344,7 +344,7 @@ def test_a_replacement_whose_seed_the_job_names_itself_is_counted_once(tmp_path:
                 await succeed(ledger, record.task_id)
 
         go(night())
-    seed = another.task().params["seed"]
+    seed = another.task.params["seed"]
     assert isinstance(seed, int)
     for seeds in ((seed, 1), (1, seed)):
         made = plan(job(tmp_path, matrix=(Axis("seed", seeds),)))

@@ -101,7 +101,7 @@ def _listed(directory: Path, ledger: "Ledger") -> str:
     one = len(doubts) == 1
     lines = [f"{len(doubts)} {'submit is' if one else 'submits are'} unresolved{cost}:"]
     for record, _ in doubts:
-        prompt = printable(record.task().prompt)
+        prompt = printable(record.task.prompt)
         lines.append(f"  {record.task_id}  {_when(record)}  {prompt[:60]}")
         lines.append(f"    {record.error_message}; client request id {record.client_request_id}")
     lines += [

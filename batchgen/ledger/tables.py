@@ -4,6 +4,7 @@ import json
 import os
 import sqlite3
 from dataclasses import dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Final
 
@@ -78,7 +79,7 @@ CREATE INDEX by_task ON submits (task_id);
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Record:
     """A task's row, in the order of the table's columns."""
 
@@ -122,8 +123,9 @@ class Record:
         """Return where the video lies, relative to the run directory."""
         return file_name(self.stem)
 
+    @cached_property
     def task(self) -> Task:
-        """Return the task as it was admitted."""
+        """The task as it was admitted; its JSON is parsed once."""
         params: dict[str, Scalar] = json.loads(self.params)
         return Task(
             task_id=self.task_id,

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import IO, Self
 
-from batchgen.events import Event, Notice, TaskMoved
+from batchgen.events import Counted, Event, Notice, TaskMoved
 from batchgen.terminal import visible
 
 
@@ -25,7 +25,10 @@ class RunLog:
         self._file: IO[str] = os.fdopen(os.open(path, flags, 0o666), "a", encoding="utf-8")
 
     def __call__(self, event: Event) -> None:
-        """Write an event; counts are left to status.json."""
+        """Write an event; counts are left to status.json.
+
+        Moves of tasks, of which a busy second has hundreds, reach the file with the next counts.
+        """
         match event:
             case TaskMoved():
                 name = f" {event.file_name}" if event.file_name else ""
@@ -33,16 +36,23 @@ class RunLog:
                 self.line(f"{event.task_id} {event.status}{name}{said}")
             case Notice():
                 self.line(f"{event.level}: {event.message}")
-            case _:
-                return
+                self._flush()
+            case Counted():
+                self._flush()
 
     def line(self, text: str) -> None:
         """Write one line with the local time."""
         try:
             self._file.write(f"{_local_time(int(self._now()))} {visible(text)}\n")
-            self._file.flush()
         except OSError:
             # A full disk: the night goes on without its log until there is room.
+            return
+
+    def _flush(self) -> None:
+        try:
+            self._file.flush()
+        except OSError:
+            # As above.
             return
 
     def __enter__(self) -> Self:

@@ -78,7 +78,7 @@ class Layout:
 
     def row(self, record: Record) -> Row:
         """Make a task's row. Every column is there; what is not known is None."""
-        task = record.task()
+        task = record.task
         succeeded = record.status == Status.SUCCEEDED
         return {
             "task_id": task.task_id,

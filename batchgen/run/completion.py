@@ -40,7 +40,7 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
     Returns:
         The video; None where the task has ended without one.
     """
-    table = means.durations.of(record.task().params)
+    table = means.durations.of(record.task.params)
     waiting = _Waiting(record, generation, table, means.clock)
     while True:
         wait = _next_poll(means, waiting)

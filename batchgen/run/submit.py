@@ -92,7 +92,7 @@ def _request(means: Means, record: Record) -> bytes:
     Raises:
         LedgerError: It is not what the task's id was made of: the ledger is damaged.
     """
-    task = record.task()
+    task = record.task
     if task_id(means.provider_kind, task.params, task.repeat) != task.task_id:
         raise LedgerError(
             f"the request of task {task.task_id} is not what it was: the ledger is damaged; "

@@ -74,7 +74,7 @@ class Tally:
         elif now is Status.FAILED:
             self.failures_in_a_row += 1
         done = now is Status.SUCCEEDED
-        task = record.task()
+        task = record.task
         self._observer(
             TaskMoved(
                 task_id=record.task_id,
