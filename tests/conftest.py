@@ -7,6 +7,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# How long an example takes is the machine's affair.
+settings.register_profile("batchgen", deadline=None)
+settings.load_profile("batchgen")
 
 REPO = Path(__file__).parent.parent
 
