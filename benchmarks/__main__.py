@@ -3,16 +3,15 @@
 import argparse
 import os
 import platform
+import re
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
-from importlib import import_module
 from pathlib import Path
 from typing import Final
 
 from benchmarks.processes import REPO
-from benchmarks.tables import Benchmark
 
 NAMES: Final[tuple[str, ...]] = (
     "polling",
@@ -29,20 +28,16 @@ PAGE: Final = REPO / "docs" / "performance.md"
 
 
 def main() -> None:
-    """Run benchmarks; write the page where all of them ran in full."""
+    """Run benchmarks; those that ran in full take their place on the page."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("names", nargs="*", choices=[*NAMES, []], help="all where left out")
     parser.add_argument("--quick", action="store_true", help="small sizes: shows that they run")
     options = parser.parse_args()
-    if options.names:
-        for name in options.names:
-            run: Benchmark = import_module(f"benchmarks.{name}").tables
-            for table in run(options.quick):
-                print(table, flush=True)
-        return
-    sections = [_in_a_process(name, quick=options.quick) for name in NAMES]
+    found = {name: _in_a_process(name, quick=options.quick) for name in options.names or NAMES}
     if not options.quick:
-        PAGE.write_text(_page(sections), encoding="utf-8")
+        old = PAGE.read_text("utf-8") if PAGE.exists() else ""
+        today = f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}"
+        PAGE.write_text(page(sections(old) | {n: f"{today}\n\n{t}" for n, t in found.items()}))
         print(f"wrote {PAGE}", file=sys.stderr)
 
 
@@ -52,21 +47,31 @@ def _in_a_process(name: str, *, quick: bool) -> str:
     The most memory a child is said to have held is at least what its parent has: one benchmark must
     not show in the next one's figures.
     """
-    command = [sys.executable, "-m", "benchmarks", name, *(["--quick"] if quick else [])]
+    command = [sys.executable, "-m", "benchmarks.one", name, *(["--quick"] if quick else [])]
     done = subprocess.run(command, cwd=REPO, stdout=subprocess.PIPE, text=True, check=True)
     print(done.stdout, flush=True)
     return done.stdout
 
 
-def _page(sections: Sequence[str]) -> str:
+_MARK: Final = re.compile(r"^<!-- (\w+) -->\n\n", re.MULTILINE)
+
+
+def sections(text: str) -> dict[str, str]:
+    """Take a page apart into what each benchmark left there, by its name."""
+    _, *parts = _MARK.split(text)
+    return {name: part.strip() for name, part in zip(parts[::2], parts[1::2], strict=True)}
+
+
+def page(found: Mapping[str, str]) -> str:
+    """Put the page together; each benchmark's part says when and on what it was measured."""
     heading = (
         "# Performance\n\n"
         "Written by `python -m benchmarks` (with the extra `bench` installed). Figures are ratios\n"
         "to a baseline measured in the same run, or are counted; what stands there in seconds is\n"
-        "this machine's, for a sense of scale.\n\n"
-        f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}\n\n"
+        "this machine's, for a sense of scale."
     )
-    return heading + "\n".join(sections)
+    parts = [f"<!-- {name} -->\n\n{found[name].strip()}" for name in NAMES if name in found]
+    return "\n\n".join([heading, *parts]) + "\n"
 
 
 def _machine() -> str:

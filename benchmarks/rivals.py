@@ -90,6 +90,7 @@ def tables(quick: bool) -> Sequence[Table]:  # noqa: FBT001  # the signature of 
                 "paid and lost",
                 "wall, s",
                 "cap of 5: done",
+                "paid twice there",
                 "refusals",
             ],
             rows,
@@ -121,6 +122,7 @@ def _row(name: str, found: Mapping[str, Outcome], *, bound: float) -> list[str]:
         str(lost.counts["submits"] - lost.counts["duplicates"] - lost.done),
         f"{lost.usage.wall:.0f}",
         str(cap.done),
+        str(cap.counts["duplicates"]),
         str(cap.counts["refusals"]),
     ]
 

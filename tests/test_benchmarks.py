@@ -12,7 +12,7 @@ import pytest
 
 pytest.importorskip("uvloop", reason="the benchmarks need the extra `bench`")
 
-from benchmarks.__main__ import NAMES
+from benchmarks.__main__ import NAMES, page, sections
 from benchmarks.account import Account, Terms
 from benchmarks.dialects import PATH
 from benchmarks.server import serving
@@ -62,6 +62,14 @@ def test_a_lost_answer_is_a_submit_that_was_taken() -> None:
         with pytest.raises(OSError, match=r"reset|closed"):
             asked(f"{server.url}{PATH}", {"prompt": "a fox"})
         assert server.counts()["submits"] == 1
+
+
+def test_a_benchmark_that_ran_again_replaces_its_own_part_of_the_page_and_no_other() -> None:
+    first = {name: f"## {name}\n\n| a |" for name in NAMES}
+    assert sections(page(first)) == first
+    again = sections(page(sections(page(first)) | {"slots": "## anew"}))
+    assert again == first | {"slots": "## anew"}
+    assert sections("") == {}
 
 
 @pytest.mark.nightly
