@@ -78,12 +78,12 @@ class _Work:
     names_in: Path | None
     answer: asyncio.Future[Any]
     result: Any = None
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def do(self) -> None:
         try:
             self.result = self.work()
-        except Exception as error:  # noqa: BLE001  # whatever it raises is for who asked
+        except BaseException as error:  # noqa: BLE001  # whatever it raises is for who asked
             self.error = error
 
     def settle(self) -> None:
@@ -106,6 +106,6 @@ def _do_all(group: list[_Work]) -> None:
         try:
             with opened_folder(folder) as descriptor:
                 os.fsync(descriptor)
-        except Exception as error:  # noqa: BLE001  # as above
+        except BaseException as error:  # noqa: BLE001  # as above
             for work in works:
                 work.error = error
