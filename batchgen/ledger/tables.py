@@ -81,7 +81,7 @@ CREATE INDEX by_task ON submits (task_id);
 
 @dataclass(frozen=True)
 class Record:
-    """A task's row, in the order of the table's columns."""
+    """A task's row, in the order of the table's columns. Without slots: it keeps its `task`."""
 
     task_id: str
     gone: int

@@ -29,31 +29,24 @@ class RunLog:
 
         Moves of tasks, of which a busy second has hundreds, reach the file with the next counts.
         """
-        match event:
-            case TaskMoved():
-                name = f" {event.file_name}" if event.file_name else ""
-                said = f": {event.message}" if event.message else ""
-                self.line(f"{event.task_id} {event.status}{name}{said}")
-            case Notice():
-                self.line(f"{event.level}: {event.message}")
-                self._flush()
-            case Counted():
-                self._flush()
-
-    def line(self, text: str) -> None:
-        """Write one line with the local time."""
         try:
-            self._file.write(f"{_local_time(int(self._now()))} {visible(text)}\n")
+            match event:
+                case TaskMoved():
+                    name = f" {event.file_name}" if event.file_name else ""
+                    said = f": {event.message}" if event.message else ""
+                    self._line(f"{event.task_id} {event.status}{name}{said}")
+                case Notice():
+                    self._line(f"{event.level}: {event.message}")
+                    self._file.flush()
+                case Counted():
+                    self._file.flush()
         except OSError:
             # A full disk: the night goes on without its log until there is room.
             return
 
-    def _flush(self) -> None:
-        try:
-            self._file.flush()
-        except OSError:
-            # As above.
-            return
+    def _line(self, text: str) -> None:
+        """Write one line with the local time."""
+        self._file.write(f"{_local_time(int(self._now()))} {visible(text)}\n")
 
     def __enter__(self) -> Self:
         return self
