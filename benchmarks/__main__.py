@@ -37,7 +37,8 @@ def main() -> None:
     if not options.quick:
         old = PAGE.read_text("utf-8") if PAGE.exists() else ""
         today = f"{datetime.now(UTC):%Y-%m-%d}, {_machine()}"
-        PAGE.write_text(page(sections(old) | {n: f"{today}\n\n{t}" for n, t in found.items()}))
+        measured = {name: f"{today}\n\n{tables}" for name, tables in found.items()}
+        PAGE.write_text(page(sections(old) | measured), encoding="utf-8")
         print(f"wrote {PAGE}", file=sys.stderr)
 
 

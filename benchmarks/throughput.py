@@ -2,7 +2,8 @@
 
 import statistics
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
@@ -76,15 +77,19 @@ def _measured(tasks: int, times: int) -> Mapping[str, Sequence[Usage]]:
     with tempfile.TemporaryDirectory() as folders:
         for _ in range(times):
             for name, posts in ((BARE, "keep"), (SAME, "close")):
-                folder = Path(tempfile.mkdtemp(dir=folders))
-                with serving(FREE) as server:
-                    found[name].append(_bare(folder, server.url, wanted, posts))
-            folder = Path(tempfile.mkdtemp(dir=folders))
-            with serving(FREE) as server:
-                job = grid(folder, tasks, server.url, AT_ONCE)
+                with _place(folders) as (folder, url):
+                    found[name].append(_bare(folder, url, wanted, posts))
+            with _place(folders) as (folder, url):
+                job = grid(folder, tasks, url, AT_ONCE)
                 found[OURS].append(run(job))
                 found[AGAIN].append(run(job))
     return found
+
+
+@contextmanager
+def _place(folders: str) -> Iterator[tuple[Path, str]]:
+    with serving(FREE) as server:
+        yield Path(tempfile.mkdtemp(dir=folders)), server.url
 
 
 def _bare(folder: Path, url: str, wanted: Wanted, posts: str) -> Usage:

@@ -28,10 +28,6 @@ def synced(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     return names
 
 
-def touching(path: Path) -> Callable[[], None]:
-    return path.touch
-
-
 async def in_one_group(disk: Disk, *works: Callable[[], object], folder: Path) -> list[object]:
     """Ask for work while the thread is held up, so that it meets all of it at once."""
     going = threading.Event()
@@ -57,7 +53,7 @@ async def test_names_given_together_share_the_fsync_of_their_folder(
     tmp_path: Path, synced: list[str]
 ) -> None:
     with Disk() as disk:
-        works = [touching(tmp_path / str(number)) for number in range(5)]
+        works = [(tmp_path / str(number)).touch for number in range(5)]
         assert await in_one_group(disk, *works, folder=tmp_path) == [None] * 5
     assert synced == [tmp_path.name]
     assert all((tmp_path / str(number)).exists() for number in range(5))
@@ -116,9 +112,9 @@ async def test_cancelling_waits_until_the_work_is_done() -> None:
         assert done.is_set()
 
 
-async def test_leaving_waits_for_what_nobody_waits_for_any_more(tmp_path: Path) -> None:
+async def test_once_it_is_closed_no_work_is_taken(tmp_path: Path) -> None:
     with Disk() as disk:
-        await disk.do(touching(tmp_path / "a"))
+        await disk.do((tmp_path / "a").touch)
     with pytest.raises(RuntimeError):
-        await disk.do(touching(tmp_path / "b"))
+        await disk.do((tmp_path / "b").touch)
     assert not (tmp_path / "b").exists()
