@@ -13,6 +13,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
 
+HEAD_BYTES: Final = 32 * 1024
+"""Read in one go: where the header comes first, it holds all that is looked at."""
 MAX_BOXES: Final = 100_000
 MAX_HEADER_BYTES: Final = 64 << 20
 """A `moov` box larger than this is no header of a clip of seconds."""
@@ -58,8 +60,19 @@ def inspect(path: Path) -> VideoInfo:
         NotAVideo: It is something else, or cut.
         OSError: It cannot be read.
     """
-    with path.open("rb") as file:
-        return _look(file, os.fstat(file.fileno()).st_size)
+    with path.open("rb", buffering=0) as file:
+        return inspect_open(file.fileno())
+
+
+def inspect_open(descriptor: int) -> VideoInfo:
+    """Check a file that is open for reading, and read its header. Blocks.
+
+    Raises:
+        NotAVideo: It is something else, or cut.
+        OSError: It cannot be read.
+    """
+    with open(descriptor, "rb", buffering=HEAD_BYTES, closefd=False) as file:
+        return _look(file, os.fstat(descriptor).st_size)
 
 
 def inspect_bytes(content: bytes) -> VideoInfo:

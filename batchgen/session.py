@@ -207,7 +207,11 @@ async def open_session(
                 open_provider(job, ledger.directory, now=clock.now)
             )
         transfer = await stack.enter_async_context(
-            open_transfer(base_url=provider.base_url, seconds=job.run.timeout.download)
+            open_transfer(
+                base_url=provider.base_url,
+                seconds=job.run.timeout.download,
+                at_once=job.run.downloads,
+            )
         )
         admission = None
         if again is None or not again.alone:

@@ -27,13 +27,17 @@ from batchgen.departure import Departure, departures
 from batchgen.disk import Disk
 from batchgen.limits import MinimumSpeed
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
-from batchgen.part import NO_DESCRIPTORS, WRITE_BYTES, Incoming, Part
+from batchgen.part import BLOCK_BYTES, NO_DESCRIPTORS, Incoming, Part
 from batchgen.rundir import opened_folder
 from batchgen.terminal import printable
 from batchgen.urls import is_loopback
 
 MAX_VIDEO_BYTES: Final = 4 << 30
 MAX_REDIRECTS: Final = 3
+READ_BYTES: Final = 512 * 1024
+"""So much of an answer waits in aiohttp, twice over at most, before the server has to."""
+WAITING_BYTES: Final = 32 << 20
+"""Of all videos that come at once, what waits to be a block."""
 _NOT_PUBLIC: Final = "is not a public address"
 MIN_BYTES_PER_SECOND: Final = 1024.0
 """A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""
@@ -73,6 +77,7 @@ class Transfer:
             where the API itself is on this machine.
         seconds: How long one try may take.
         stall: Seconds without a byte, or with too few, after which a try is broken off.
+        block_bytes: So much of a video is written in one go.
     """
 
     def __init__(
@@ -83,9 +88,11 @@ class Transfer:
         open_to_loopback: bool,
         seconds: float,
         stall: float,
+        block_bytes: int,
     ) -> None:
         self._session = session
         self._disk = disk
+        self._block_bytes = block_bytes
         self._window = min(stall, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
@@ -153,7 +160,7 @@ class Transfer:
                 ) as response:
                     begun = response.ok
                     if response.status not in (301, 302, 303, 307, 308):
-                        found = await _take(response, part, self._disk, self._window)
+                        found = await self._take(response, part)
                         if isinstance(found, Interrupted):
                             return replace(found, begun=begun)
                         return found
@@ -166,6 +173,64 @@ class Transfer:
                     raise OSError(error.errno, os.strerror(error.errno)) from None
                 return _trouble(error, left=trace.left, begun=begun)
         return Unusable(f"more than {MAX_REDIRECTS} redirects")
+
+    async def _take(self, response: aiohttp.ClientResponse, part: Part) -> mp4.VideoInfo | Trouble:
+        """Write an answer's body to the part, and look at it when all of it came."""
+        etag = headers.strong_etag(response.headers.get("ETag"))
+        match response.status:
+            case 200:
+                part.restart()
+                part.version, part.total = etag, response.content_length
+            case 206:
+                span = headers.content_range(response.headers.get("Content-Range"))
+                if span is None or span[0] != part.received or etag != part.version:
+                    part.restart()
+                    return Interrupted(
+                        "the server sent another part of the file than was asked for"
+                    )
+                total = part.total if span[1] is None else span[1]
+                if part.total not in (None, total):
+                    part.restart()
+                    return Interrupted("the file has another length than before")
+                part.total = total
+            case 416:
+                part.restart()
+                return Interrupted("the server has no such part of the file")
+            case status:
+                wait = headers.retry_after(response.headers.get("Retry-After"))
+                return Answered(status, retry_after=wait)
+        if response.headers.get("Content-Encoding", "identity").lower() != "identity":
+            part.restart()
+            return Unusable("the file came compressed, which was not asked for")
+        if (part.total or 0) > MAX_VIDEO_BYTES:
+            part.restart()
+            return Unusable("the file is larger than any clip")
+        return await self._write(response, part)
+
+    async def _write(self, response: aiohttp.ClientResponse, part: Part) -> mp4.VideoInfo | Trouble:
+        """Stream the body into the part file, make it durable, and look at it."""
+        speed = MinimumSpeed(MIN_BYTES_PER_SECOND, self._window)
+        async with Incoming(part, self._disk, self._block_bytes) as incoming:
+            try:
+                async for piece, _ in response.content.iter_chunks():
+                    await incoming.take(piece)
+                    if not speed.is_kept(anyio.current_time(), len(piece)):
+                        await incoming.flush()
+                        return Interrupted("the file comes too slowly to ever be here")
+                    if incoming.size > MAX_VIDEO_BYTES:
+                        part.restart()
+                        return Unusable("the file is larger than any clip")
+            except (aiohttp.ClientError, TimeoutError):
+                # What came before the cut need not come again.
+                await incoming.flush()
+                raise
+            if part.total is not None and incoming.size < part.total:
+                await incoming.flush()
+                return Interrupted(f"the file was cut at {part.received} of {part.total} bytes")
+            if part.total is not None and incoming.size > part.total:
+                part.restart()
+                return Unusable("the server sent more than the whole file")
+            return await incoming.seal()
 
     def _objection(self, url: str) -> str | None:
         """Say why an address is not fetched, without its query: that holds a signature."""
@@ -183,7 +248,7 @@ class Transfer:
 
 @asynccontextmanager
 async def open_transfer(
-    *, base_url: str, seconds: float, stall: float = STALL_SECONDS
+    *, base_url: str, seconds: float, stall: float = STALL_SECONDS, at_once: int = 1
 ) -> AsyncIterator[Transfer]:
     """Open the connections for files and close them at the end.
 
@@ -191,8 +256,10 @@ async def open_transfer(
         base_url: Root of the API; files on this machine are fetched only if it is here too.
         seconds: How long one try of one file may take.
         stall: Seconds without a byte, or with too few, after which a try is broken off.
+        at_once: How many files are fetched at once, at most; they share the memory.
     """
     open_to_loopback = is_loopback(urlsplit(base_url).hostname or "")
+    block_bytes = min(BLOCK_BYTES, WAITING_BYTES // at_once)
 
     def public_socket(address: Any) -> socket.socket:
         family, kind, protocol, _, target = address
@@ -207,12 +274,17 @@ async def open_transfer(
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={"User-Agent": f"batchgen/{__version__}", "Accept-Encoding": "identity"},
         auto_decompress=False,
-        read_bufsize=2 * WRITE_BYTES,
+        read_bufsize=min(READ_BYTES, block_bytes),
         trace_configs=[departures()],
     ) as session:
         with Disk() as disk:
             yield Transfer(
-                session, disk, open_to_loopback=open_to_loopback, seconds=seconds, stall=stall
+                session,
+                disk,
+                open_to_loopback=open_to_loopback,
+                seconds=seconds,
+                stall=stall,
+                block_bytes=block_bytes,
             )
 
 
@@ -241,67 +313,6 @@ def _range_headers(part: Part) -> dict[str, str]:
     if part.received == 0 or part.version is None:
         return {}
     return {"Range": f"bytes={part.received}-", "If-Range": part.version}
-
-
-async def _take(
-    response: aiohttp.ClientResponse, part: Part, disk: Disk, window: float
-) -> mp4.VideoInfo | Trouble:
-    """Write an answer's body to the part, and look at it when all of it came."""
-    etag = headers.strong_etag(response.headers.get("ETag"))
-    match response.status:
-        case 200:
-            part.restart()
-            part.version, part.total = etag, response.content_length
-        case 206:
-            span = headers.content_range(response.headers.get("Content-Range"))
-            if span is None or span[0] != part.received or etag != part.version:
-                part.restart()
-                return Interrupted("the server sent another part of the file than was asked for")
-            total = part.total if span[1] is None else span[1]
-            if part.total not in (None, total):
-                part.restart()
-                return Interrupted("the file has another length than before")
-            part.total = total
-        case 416:
-            part.restart()
-            return Interrupted("the server has no such part of the file")
-        case status:
-            wait = headers.retry_after(response.headers.get("Retry-After"))
-            return Answered(status, retry_after=wait)
-    if response.headers.get("Content-Encoding", "identity").lower() != "identity":
-        part.restart()
-        return Unusable("the file came compressed, which was not asked for")
-    if (part.total or 0) > MAX_VIDEO_BYTES:
-        part.restart()
-        return Unusable("the file is larger than any clip")
-    return await _write(response, part, disk, MinimumSpeed(MIN_BYTES_PER_SECOND, window))
-
-
-async def _write(
-    response: aiohttp.ClientResponse, part: Part, disk: Disk, speed: MinimumSpeed
-) -> mp4.VideoInfo | Trouble:
-    """Stream the body into the part file, make it durable, and look at it."""
-    async with Incoming(part, disk) as incoming:
-        try:
-            async for chunk in response.content.iter_chunked(WRITE_BYTES):
-                await incoming.take(chunk)
-                if not speed.is_kept(anyio.current_time(), len(chunk)):
-                    await incoming.flush()
-                    return Interrupted("the file comes too slowly to ever be here")
-                if incoming.size > MAX_VIDEO_BYTES:
-                    part.restart()
-                    return Unusable("the file is larger than any clip")
-        except (aiohttp.ClientError, TimeoutError):
-            # What came before the cut need not come again.
-            await incoming.flush()
-            raise
-        if part.total is not None and incoming.size < part.total:
-            await incoming.flush()
-            return Interrupted(f"the file was cut at {part.received} of {part.total} bytes")
-        if part.total is not None and incoming.size > part.total:
-            part.restart()
-            return Unusable("the server sent more than the whole file")
-        return await incoming.seal()
 
 
 def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:

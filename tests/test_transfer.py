@@ -21,7 +21,7 @@ from aiohttp.test_utils import TestServer
 from batchgen import transfer as rooms
 from batchgen.errors import RunDirectoryError
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable, describe
-from batchgen.part import WRITE_BYTES, Part
+from batchgen.part import BLOCK_BYTES, Part
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.transfer import Saved, Transfer, hash_file, open_transfer
 from tests.conftest import REPO
@@ -133,7 +133,7 @@ async def test_a_whole_file_without_a_length_is_saved(part: Part) -> None:
 
 async def test_a_file_of_many_writes_is_saved_byte_for_byte(part: Part) -> None:
     # A box of free space makes a clip of any size.
-    free = 5 * WRITE_BYTES + 12_345
+    free = 2 * BLOCK_BYTES + 12_345
     video = clip() + free.to_bytes(4, "big") + b"free" + bytes(free - 8)
 
     async def answer(_: web.Request) -> web.Response:

@@ -35,6 +35,8 @@ class Order:
         tasks: How many tasks the job has.
         factor: How many seconds of the run pass in one.
         more_files: How many files it may open at once; 0 for as many as the machine allows.
+        downloads: How many videos may come at once. Where they are many, a block is small, and
+            one clip in five is several.
         log: A file to which its notices are appended as they come.
     """
 
@@ -44,6 +46,7 @@ class Order:
     tasks: int = 20
     factor: float = 50.0
     more_files: int = 0
+    downloads: int = 200
     log: Path | None = None
 
 
@@ -73,7 +76,7 @@ def job(order: Order) -> Job:
         prompts=tuple(Prompt(f"prompt {number}") for number in range(order.tasks)),
         output=Output(order.directory),
         provider=ProviderSettings(base_url=order.base_url),
-        run=RunSettings(poll=PollSettings(first=0.1, every=0.1)),
+        run=RunSettings(poll=PollSettings(first=0.1, every=0.1), downloads=order.downloads),
         # Kept beside the results: one more file to be replaced.
         source="version: 1\n",
     )

@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 
 import aiofiles.threadpool
 
-from batchgen import departure
+from batchgen import departure, mp4
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
 from batchgen.providers.base import Provider
 
@@ -185,6 +185,12 @@ def _install_files(points: Points) -> None:
         short = points.reach("pwrite", torn=lambda: pwrite(descriptor, half, offset))
         return pwrite(descriptor, half if short else data, offset)
 
+    def pointed_pwritev(descriptor: int, pieces: Any, offset: int) -> int:
+        data = b"".join(pieces)
+        half = data[: max(1, len(data) // 2)]
+        short = points.reach("write", torn=lambda: pwrite(descriptor, half, offset))
+        return pwrite(descriptor, half if short else data, offset)
+
     def pointed_replace(source: Any, target: Any, *, dst_dir_fd: int | None = None) -> None:
         opened = Path(f"/proc/self/fd/{dst_dir_fd}")
         folder = (Path(target).parent if dst_dir_fd is None else opened.readlink()).name
@@ -199,7 +205,8 @@ def _install_files(points: Points) -> None:
 
     def pointed_io_open(file: Any, mode: str = "r", *others: Any, **more: Any) -> Any:
         if mode == "rb":
-            points.reach(f"{READ} {Path(file).parent.name}")
+            path = Path(f"/proc/self/fd/{file}").readlink() if isinstance(file, int) else Path(file)
+            points.reach(f"{READ} {path.parent.name}")
         return io_open(file, mode, *others, **more)
 
     pointed_file = _file(points)
@@ -207,28 +214,28 @@ def _install_files(points: Points) -> None:
     def pointed_open(file: Any, *, mode: str, buffering: int, opener: Any, **others: Any) -> Any:
         if buffering != 0:
             return sync_open(file, mode=mode, buffering=buffering, opener=opener, **others)
-        return pointed_file(file, mode.replace("b", ""), opener=opener)
+        return pointed_file(file, mode, opener=opener)
 
     vars(os).update(
-        fsync=pointed_fsync, pwrite=pointed_pwrite, replace=pointed_replace, unlink=pointed_unlink
+        fsync=pointed_fsync,
+        pwrite=pointed_pwrite,
+        pwritev=pointed_pwritev,
+        replace=pointed_replace,
+        unlink=pointed_unlink,
     )
     vars(aiofiles.threadpool).update(sync_open=pointed_open)
-    # What pathlib opens, and what a video is written through that has come whole.
+    # What pathlib opens, what is looked into once it is written, and what is written whole.
     vars(io).update(open=pointed_io_open, FileIO=pointed_file)
+    vars(mp4).update(open=pointed_io_open)
 
 
 def _file(points: Points) -> type[io.FileIO]:
-    """Make the class of a file whose opening and whose writes are points."""
+    """Make the class of a file whose opening and whose truncation are points."""
 
     class PointedFile(io.FileIO):
         def __init__(self, file: Any, mode: str, *, opener: Any) -> None:
             points.reach("open")
             super().__init__(file, mode, opener=opener)
-
-        def write(self, data: Any) -> int:
-            half = memoryview(data)[: max(1, len(data) // 2)]
-            short = points.reach("write", torn=lambda: super(PointedFile, self).write(half))
-            return super().write(half if short else data)
 
         def truncate(self, size: int | None = None) -> int:
             points.reach("truncate")

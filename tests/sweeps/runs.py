@@ -21,7 +21,7 @@ from tests.sweeps.child import Order
 
 REPO: Final = Path(__file__).parents[2]
 LARGE_BYTES: Final = 300_000
-"""More than is written to a part at once."""
+"""More than a block, where 200 videos may come at once."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,7 +29,6 @@ KINDS: Final = (
     "commit in_flight",
     "commit completed",
     "open",
-    "truncate",
     "write",
     "fsync parts",
     "commit completed-verified",

@@ -34,7 +34,6 @@ KINDS: Final = (
     "commit completed",
     "made completed",
     "open",
-    "truncate",
     "write",
     "fsync parts",
     "commit completed-verified",
