@@ -16,6 +16,8 @@ AT_ONCE: Final = 8
 MB: Final = 1_000_000
 CURL: Final = "curl --parallel"
 ARIA2: Final = "aria2c -j 8 -x 1"
+PLAIN: Final = "aiohttp, aiofiles, a piece at a time"
+PLAIN_HASHED: Final = "the same, with sha256"
 OURS: Final = "batchgen: sha256, checks, fsync"
 UNHASHED: Final = "batchgen: checks and fsync alone"
 GOALS: Final = {OURS: "0.80", UNHASHED: "1.00"}
@@ -55,7 +57,7 @@ def _table(count: int, size: float, times: int, missing: Sequence[str]) -> Table
         (
             "From nginx on this machine, files in memory where there is room in /dev/shm (an fsync "
             f"costs nothing there), {AT_ONCE} at once; medians of {times} pairs. What Python takes "
-            "to start is not counted; what the others take is."
+            "to start is not counted; what the others take is. curl and aria2c hash nothing."
         ),
         *(f"not measured: {name} is not here and could not be installed" for name in missing),
     ]
@@ -100,17 +102,19 @@ def _contenders(
         listed,
     ]
 
-    def ours(hashing: str) -> Usage:
-        script = "benchmarks.scripts.fetch_all"
-        usage = measure(python("-m", script, listed, out, str(AT_ONCE), hashing))
+    def script(name: str, hashing: str) -> Usage:
+        command = python("-m", f"benchmarks.scripts.{name}", listed, out, str(AT_ONCE), hashing)
+        usage = measure(command)
         wall, cpu = map(float, usage.stdout.split())
         return replace(usage, wall=wall, cpu=cpu)
 
     contenders: dict[str, Callable[[], Usage]] = {
         CURL: lambda: measure(curl),
         ARIA2: lambda: measure(aria2),
-        OURS: lambda: ours("hashed"),
-        UNHASHED: lambda: ours("unhashed"),
+        PLAIN: lambda: script("plain_fetch", "unhashed"),
+        PLAIN_HASHED: lambda: script("plain_fetch", "hashed"),
+        UNHASHED: lambda: script("fetch_all", "unhashed"),
+        OURS: lambda: script("fetch_all", "hashed"),
     }
     return {
         name: _afterwards(run, out)
