@@ -65,7 +65,7 @@ def inspect(path: Path) -> VideoInfo:
 
 
 def inspect_open(descriptor: int) -> VideoInfo:
-    """Check a file that is open for reading, and read its header. Blocks.
+    """Check a file that is open for reading, at its beginning, and read its header. Blocks.
 
     Raises:
         NotAVideo: It is something else, or cut.

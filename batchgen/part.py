@@ -1,7 +1,7 @@
 """The part file of a video: bytes in their order, hashed on the way, durable at the end.
 
 Knows nothing of the network. What comes is kept in pieces, as it came, until it is a block; a
-thread then writes and hashes the block in one go, while the loop receives the next.
+thread then writes and hashes the block in one go, and the loop is free for other videos.
 """
 
 import errno
@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal, Protocol, Self
 
 import aiofiles
 import anyio
@@ -31,6 +31,17 @@ MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
 """More of them are not written in one call."""
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What keeps this machine from opening anything: no file's fault, and no host's."""
+
+
+class Descriptor(Protocol):
+    """An open file; who asks a closed one for its number is told so, and gets no other file's."""
+
+    def fileno(self) -> int:
+        """Return the number.
+
+        Raises:
+            ValueError: It is closed.
+        """
 
 
 @dataclass(slots=True)
@@ -107,9 +118,9 @@ class Incoming:
         Raises:
             OSError: It cannot be written; the part stays as far as it was written.
         """
-        descriptor = await self._descriptor()
-        # Cancelled, it waits for its thread: the descriptor may then be closed and be another's.
-        await anyio.to_thread.run_sync(_append, self._part, descriptor, self._take_waiting())
+        file = await self._opened_file()
+        # Cancelled, it waits for its thread: closed meanwhile, the descriptor may be another's.
+        await anyio.to_thread.run_sync(_append, self._part, file, self._take_waiting())
 
     async def seal(self) -> mp4.VideoInfo:
         """Write the rest, make all of it durable, and check that it is a whole video.
@@ -121,15 +132,15 @@ class Incoming:
         if self._file is None and not self._part.received:
             # Nothing is here yet: all of it takes one crossing.
             short = self._bytes_waiting < SHORT_BYTES
-            work = partial(_store, self._part, self._take_waiting())
+            work = partial(_store, self._part, self._take_waiting(), short=short)
             return await (self._disk.do(work) if short else anyio.to_thread.run_sync(work))
-        descriptor = await self._descriptor()
-        return await anyio.to_thread.run_sync(_seal, self._part, descriptor, self._take_waiting())
+        file = await self._opened_file()
+        return await anyio.to_thread.run_sync(_seal, self._part, file, self._take_waiting())
 
-    async def _descriptor(self) -> int:
+    async def _opened_file(self) -> Any:
         if self._file is None:
             self._file = await self._held.enter_async_context(_opened(self._part))
-        return int(self._file.fileno())
+        return self._file
 
     def _take_waiting(self) -> list[bytes]:
         pieces, self._waiting, self._bytes_waiting = self._waiting, [], 0
@@ -165,7 +176,7 @@ async def _opened(part: Part) -> AsyncIterator[Any]:
             await file.close()
 
 
-def _store(part: Part, pieces: Sequence[bytes]) -> mp4.VideoInfo:
+def _store(part: Part, pieces: Sequence[bytes], *, short: bool) -> mp4.VideoInfo:
     """Do all of it in one go, for a video that has come whole. Blocks."""
     try:
         file = io.FileIO(part.path, "w+b", opener=_open_no_link)
@@ -173,34 +184,34 @@ def _store(part: Part, pieces: Sequence[bytes]) -> mp4.VideoInfo:
         _judge(error, part)
         raise
     with file:
-        if sum(map(len, pieces)) >= SHORT_BYTES:
-            return _seal(part, file.fileno(), pieces)
-        _append(part, file.fileno(), pieces)
-        _force(part, file.fileno())
+        if not short:
+            return _seal(part, file, pieces)
+        _append(part, file, pieces)
+        _force(part, file)
     # In memory: each call to the system hands the interpreter to another thread.
     return mp4.inspect_bytes(b"".join(pieces))
 
 
-def _seal(part: Part, descriptor: int, pieces: Sequence[bytes]) -> mp4.VideoInfo:
+def _seal(part: Part, file: Descriptor, pieces: Sequence[bytes]) -> mp4.VideoInfo:
     """Write the last of a part, make all of it durable, and look at it. Blocks."""
-    _append(part, descriptor, pieces)
-    _force(part, descriptor)
-    return mp4.inspect_open(descriptor)
+    _append(part, file, pieces)
+    _force(part, file)
+    return mp4.inspect_open(file.fileno())
 
 
-def _append(part: Part, descriptor: int, pieces: Sequence[bytes]) -> None:
+def _append(part: Part, file: Descriptor, pieces: Sequence[bytes]) -> None:
     """Write pieces behind what is here, and count them once they are. Blocks."""
     size, written = sum(map(len, pieces)), 0
     while written < size:
         # A disk that takes less than it was given is asked again: it takes more, or says why.
         rest = [memoryview(b"".join(pieces))[written:]] if written else pieces
-        written += os.pwritev(descriptor, rest, part.received + written)
+        written += os.pwritev(file.fileno(), rest, part.received + written)
     part.took(pieces)
 
 
-def _force(part: Part, descriptor: int) -> None:
+def _force(part: Part, file: Descriptor) -> None:
     try:
-        os.fsync(descriptor)
+        os.fsync(file.fileno())
     except OSError:
         # After a failed fsync nobody knows which bytes are on disk.
         part.restart()

@@ -212,7 +212,7 @@ class Transfer:
         speed = MinimumSpeed(MIN_BYTES_PER_SECOND, self._window)
         async with Incoming(part, self._disk, self._block_bytes) as incoming:
             try:
-                async for piece, _ in response.content.iter_chunks():
+                async for piece in response.content.iter_any():
                     await incoming.take(piece)
                     if not speed.is_kept(anyio.current_time(), len(piece)):
                         await incoming.flush()

@@ -108,7 +108,7 @@ MUTATIONS: Final = (
     Mutation(
         "bytes are forced to disk before the name",
         "batchgen/part.py",
-        (("        os.fsync(descriptor)\n", "        pass\n"),),
+        (("        os.fsync(file.fileno())\n", "        pass\n"),),
         "tests/test_durable_order.py",
     ),
     Mutation(
@@ -129,7 +129,7 @@ MUTATIONS: Final = (
         "the structure of a video is checked",
         "batchgen/part.py",
         (
-            ("return mp4.inspect_open(descriptor)", "return mp4.VideoInfo()"),
+            ("return mp4.inspect_open(file.fileno())", "return mp4.VideoInfo()"),
             ('return mp4.inspect_bytes(b"".join(pieces))', "return mp4.VideoInfo()"),
         ),
         "tests/test_transfer.py tests/test_truncation.py",

@@ -402,6 +402,8 @@ async def test_files_that_are_no_videos_use_up_the_attempts_and_leave_nothing_be
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, rule: dict[str, Any]
 ) -> None:
     monkeypatch.setattr(rooms, "MAX_VIDEO_BYTES", 3_000_000)
+    # What is endless is begun to be written.
+    monkeypatch.setattr(rooms, "BLOCK_BYTES", 1_000_000)
     plan = FaultPlan.model_validate({"faults": [{"on": "download", **rule}]})
     settings = SandboxSettings(queue_s=0, generate_s=0)
     async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
@@ -461,6 +463,8 @@ async def test_files_that_never_end_are_left_at_the_cap(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rooms, "MAX_VIDEO_BYTES", 3_000_000)
+    # What is endless is begun to be written.
+    monkeypatch.setattr(rooms, "BLOCK_BYTES", 1_000_000)
     plan = FaultPlan.model_validate({"faults": [{"on": "download", "do": "endless", "each": 1}]})
     settings = SandboxSettings(queue_s=0, generate_s=0)
     async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:

@@ -408,6 +408,7 @@ async def test_an_endless_file_is_left_at_the_cap(
     part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rooms, "MAX_VIDEO_BYTES", 1 << 20)
+    monkeypatch.setattr(rooms, "BLOCK_BYTES", 1 << 18)
 
     async def answer(request: web.Request) -> web.StreamResponse:
         response = web.StreamResponse()

@@ -35,8 +35,7 @@ class Order:
         tasks: How many tasks the job has.
         factor: How many seconds of the run pass in one.
         more_files: How many files it may open at once; 0 for as many as the machine allows.
-        downloads: How many videos may come at once. Where they are many, a block is small, and
-            one clip in five is several.
+        downloads: How many videos may come at once.
         log: A file to which its notices are appended as they come.
     """
 
@@ -46,7 +45,7 @@ class Order:
     tasks: int = 20
     factor: float = 50.0
     more_files: int = 0
-    downloads: int = 200
+    downloads: int = 4
     log: Path | None = None
 
 

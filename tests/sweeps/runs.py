@@ -21,7 +21,12 @@ from tests.sweeps.child import Order
 
 REPO: Final = Path(__file__).parents[2]
 LARGE_BYTES: Final = 300_000
-"""More than a block, where 200 videos may come at once."""
+"""What one clip in five has more: enough for a thread of its own."""
+SMALL_BLOCKS: Final = 200
+"""Where so many videos may come at once, a block is so small that these clips are several."""
+DOWNLOADS: Final = (4, SMALL_BLOCKS)
+WRITING: Final = ("open", "write", "fsync parts")
+"""Kinds of steps that are made in another way where a clip is several blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def _template_clip() -> bytes:
 
 
 def cheap_clip(request: ClipRequest) -> bytes:
-    """Return a whole MP4, different for each request; one in five takes more than one write."""
+    """Return a whole MP4, different for each request; one in five is large."""
     own = f"{request.prompt} {request.seed}".encode()
     large = sum(own) % 5 == 0
     content = b"sweeps-of-batchgen"[:16] + own + b"\0" * (LARGE_BYTES if large else 0)

@@ -14,7 +14,7 @@ from batchgen.ledger.rescue import Rescue
 from tests.sweeps import books
 from tests.sweeps.child import Order
 from tests.sweeps.points import UNHARMED, Plan
-from tests.sweeps.runs import End, Runs, server, taken
+from tests.sweeps.runs import DOWNLOADS, SMALL_BLOCKS, WRITING, End, Runs, server, taken
 
 pytestmark = pytest.mark.anyio
 
@@ -37,13 +37,16 @@ KINDS: Final = (
     "commit succeeded",
 )
 """Every kind of step in a task's way at which a disk can say no."""
+STEPS: Final = (*((kind, 4) for kind in KINDS), *((kind, SMALL_BLOCKS) for kind in WRITING))
+"""Each of them, with how many videos may come at once."""
 REPORTS: Final = ("replace .batchgen", "replace run-", "fsync .batchgen", "fsync run-")
 
 
-async def fail_and_finish(runs: Runs, directory: Path, plan: Plan) -> End:
+async def fail_and_finish(runs: Runs, directory: Path, plan: Plan, downloads: int = 4) -> End:
     """Let a run meet an error, and a second one none; check both; return how the first ended."""
     async with server() as sandbox:
-        end = await runs.run(Order(directory, sandbox.url, plan, factor=FACTOR))
+        order = Order(directory, sandbox.url, plan, factor=FACTOR, downloads=downloads)
+        end = await runs.run(order)
         account = await taken(sandbox)
         assert end.status == 0, end
         assert end.clean, f"an error that is no sentence: {end.trace}"
@@ -64,22 +67,23 @@ async def fail_and_finish(runs: Runs, directory: Path, plan: Plan) -> End:
     return end
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "downloads"), STEPS)
 async def test_a_disk_that_is_full_at_this_kind_of_step_is_waited_for(
-    runs: Runs, folder: Path, kind: str
+    runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:
     plan = Plan("ENOSPC", at=1, lasting=A_WHILE, only=(kind,))
-    end = await fail_and_finish(runs, folder / "run", plan)
+    end = await fail_and_finish(runs, folder / "run", plan, downloads)
     assert len(end.harmed) == A_WHILE
     assert end.counts == {"succeeded": TASKS}
     assert any("No space left" in said or "disk is full" in said for said in end.said)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("kind", "downloads"), STEPS)
 async def test_a_disk_that_breaks_at_this_kind_of_step_loses_nothing_that_was_paid_for(
-    runs: Runs, folder: Path, kind: str
+    runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:
-    end = await fail_and_finish(runs, folder / "run", Plan("EIO", at=1, only=(kind,)))
+    plan = Plan("EIO", at=1, only=(kind,))
+    end = await fail_and_finish(runs, folder / "run", plan, downloads)
     assert len(end.harmed) == 1
 
 
@@ -124,12 +128,13 @@ async def test_a_run_whose_disk_says_no_at_any_step_loses_nothing_that_was_paid_
 
 async def sweep(runs: Runs, folder: Path, plan: Plan, *, first: int, step: int) -> int:
     """Harm a run at every `step`-th point from `first` on until it has none more; count them."""
-    at = first
+    count = 0
     while True:
-        here = Plan(plan.harm, at, plan.lasting)
-        if not (await fail_and_finish(runs, folder / f"run-{at}", here)).harmed:
-            return (at - first) // step
-        at += step
+        here = Plan(plan.harm, first + count * step, plan.lasting)
+        downloads = DOWNLOADS[(count + plan.lasting) % 2]
+        if not (await fail_and_finish(runs, folder / f"run-{here.at}", here, downloads)).harmed:
+            return count
+        count += 1
 
 
 async def test_no_post_leaves_while_its_intent_cannot_be_committed(

@@ -14,7 +14,7 @@ import pytest
 from tests.sweeps import books
 from tests.sweeps.child import Order
 from tests.sweeps.points import UNHARMED, Plan
-from tests.sweeps.runs import End, Runs, server, taken
+from tests.sweeps.runs import DOWNLOADS, SMALL_BLOCKS, WRITING, End, Runs, server, taken
 
 pytestmark = pytest.mark.anyio
 
@@ -66,7 +66,12 @@ STRIDE: Final = 20
 
 
 async def die_twice(
-    runs: Runs, folder: Path, first: Plan, seed: int, again: Plan | None = None
+    runs: Runs,
+    folder: Path,
+    first: Plan,
+    seed: int,
+    again: Plan | None = None,
+    downloads: int = 4,
 ) -> tuple[End, End]:
     """Kill a run, kill its recovery, let the third come to its end, and check after each.
 
@@ -80,7 +85,7 @@ async def die_twice(
         ends = []
         untaken: set[str] = set()
         for plan in (first, again or drawn, UNHARMED):
-            end = await runs.run(Order(directory, sandbox.url, plan))
+            end = await runs.run(Order(directory, sandbox.url, plan, downloads=downloads))
             ends.append(end)
             account = await taken(sandbox)
             assert end.killed_at or (end.status == 0 and not end.error), end
@@ -92,11 +97,15 @@ async def die_twice(
     return ends[0], ends[1]
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    ("kind", "downloads"),
+    [*((kind, 4) for kind in KINDS), *((kind, SMALL_BLOCKS) for kind in WRITING)],
+)
 async def test_a_run_that_dies_at_this_kind_of_step_and_again_in_its_recovery_recovers(
-    runs: Runs, folder: Path, kind: str
+    runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:
-    first, _ = await die_twice(runs, folder, Plan("kill", at=1, only=(kind,)), KINDS.index(kind))
+    plan = Plan("kill", at=1, only=(kind,))
+    first, _ = await die_twice(runs, folder, plan, KINDS.index(kind), downloads=downloads)
     assert first.killed_at.startswith(kind)
 
 
@@ -130,7 +139,10 @@ async def test_a_run_that_dies_at_any_step_and_again_at_any_of_its_recovery_reco
 
 async def sweep(runs: Runs, folder: Path, *, first: int, step: int, salt: int = 0) -> int:
     """Kill a run at every `step`-th point from `first` on until it has none more; count them."""
-    at = first
-    while (await die_twice(runs, folder, Plan("kill", at=at), 1000 * salt + at))[0].killed_at:
-        at += step
-    return (at - first) // step
+    count = 0
+    while True:
+        plan = Plan("kill", at=first + count * step)
+        seed, downloads = 1000 * salt + plan.at, DOWNLOADS[(count + salt) % 2]
+        if not (await die_twice(runs, folder, plan, seed, downloads=downloads))[0].killed_at:
+            return count
+        count += 1

@@ -35,7 +35,7 @@ async def test_a_run_with_few_open_files_waits_for_them_and_fails_no_task(
 ) -> None:
     directory = folder / "run"
     async with server() as sandbox:
-        poor = Order(directory, sandbox.url, factor=FACTOR, more_files=MORE_FILES, downloads=4)
+        poor = Order(directory, sandbox.url, factor=FACTOR, more_files=MORE_FILES)
         end = await runs.run(poor)
         assert end.counts == {"succeeded": TASKS}, end
         assert any("Too many open files" in said for said in end.said), end.said
