@@ -8,7 +8,8 @@ from typing import Final
 from batchgen import names
 from batchgen.errors import UsageError
 from batchgen.job import Job
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.reseeding import with_another_seed
 from batchgen.task import Cause, Status, Task
 

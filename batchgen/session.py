@@ -28,7 +28,8 @@ from batchgen.events import (
 )
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
-from batchgen.ledger import Admission, Ledger
+from batchgen.ledger.admission import Admission
+from batchgen.ledger.ledger import Ledger
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import open_provider
 from batchgen.report.log import RunLog

@@ -15,7 +15,7 @@ from pathlib import Path
 from aiohttp import web
 
 from batchgen.job import Job, Output, Prompt, RunSettings
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.outcomes import Accepted, Completed, FetchOutcome, LookUp, Pending, SubmitOutcome
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render

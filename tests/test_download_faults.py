@@ -29,7 +29,8 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.outcomes import Completed, FetchOutcome, Interrupted
 from batchgen.part import Part
 from batchgen.policy import Phase

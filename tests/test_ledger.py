@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchgen.errors import LedgerError, RunDirectoryError, RunLocked
-from batchgen.ledger import Admission, Ledger, Record
+from batchgen.ledger.admission import Admission
 from batchgen.ledger.between import SETTLED_BY_HAND
+from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.questions import Ending
-from batchgen.ledger.tables import LONGEST_PATH
+from batchgen.ledger.tables import LONGEST_PATH, Record
 from batchgen.models import Scalar
 from batchgen.task import TRANSITIONS, Cause, Status, Task
 
@@ -310,7 +311,7 @@ def test_a_second_ledger_on_one_directory_is_refused_under_any_name(tmp_path: Pa
 
 
 def test_a_second_process_is_refused(tmp_path: Path) -> None:
-    code = "import sys; from batchgen.ledger import Ledger; Ledger.open(sys.argv[1])"
+    code = "import sys; from batchgen.ledger.ledger import Ledger; Ledger.open(sys.argv[1])"
     with Ledger.open(tmp_path):
         tried = subprocess.run(
             [sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, check=False
@@ -947,7 +948,7 @@ def test_any_text_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:
 
 _LOOP = """
 import asyncio, sys
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.task import Task
 
 def task(n):

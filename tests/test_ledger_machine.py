@@ -43,7 +43,8 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.outcomes import (
     Accepted,
     Answered,

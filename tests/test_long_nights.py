@@ -32,7 +32,8 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
     Accepted,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from batchgen._version import __version__
 from batchgen.job import Job, Output, Prompt, ProviderSettings
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.models import WAN_1_3B, Scalar
 from batchgen.report.manifest import Layout, written_rows
 from batchgen.rundir import replacing

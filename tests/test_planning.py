@@ -24,7 +24,7 @@ from batchgen.job import (
     Prompt,
     ProviderSettings,
 )
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.rescue import Rescue
 from batchgen.planning import estimate
 from batchgen.planning.estimate import Price, PriceSource

@@ -15,7 +15,7 @@ from aiohttp import web
 from batchgen.errors import LedgerError, first_error
 from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
 from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
     Accepted,

@@ -22,7 +22,7 @@ from batchgen.job import (
     RunSettings,
     TimeoutSettings,
 )
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.models import Parameter
 from batchgen.rundir import RunDirectory
 from batchgen.savedjob import save_job, saved_job

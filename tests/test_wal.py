@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from batchgen.errors import RunDirectoryError
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.wal import is_damaged
 from tests.test_ledger import NOW, by_id, intend, tasks
 

@@ -11,7 +11,7 @@ from batchgen.cli.options import run_argument, run_directory
 @click.option("--open", "open_it", is_flag=True, help="Open the page in the browser.")
 def gallery(run: Path, *, open_it: bool) -> None:
     """Build the manifest and the page of RUN again, and print where the page is."""
-    from batchgen.ledger import Ledger
+    from batchgen.ledger.ledger import Ledger
     from batchgen.report.reports import write_reports
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job

@@ -9,7 +9,8 @@ from batchgen.cli.options import run_argument, run_directory
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from batchgen.ledger import Ledger, Record
+    from batchgen.ledger.ledger import Ledger
+    from batchgen.ledger.tables import Record
     from batchgen.task import Status
 
 
@@ -30,8 +31,8 @@ def resolve(
     import time
 
     from batchgen.errors import UsageError
-    from batchgen.ledger import Ledger
     from batchgen.ledger.between import IN_DOUBT, SETTLED_BY_HAND
+    from batchgen.ledger.ledger import Ledger
     from batchgen.rundir import RunDirectory
     from batchgen.savedjob import saved_job
 

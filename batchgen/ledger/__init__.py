@@ -3,9 +3,3 @@
 The ledger is the only state of a run. A coroutine that awaits one of its steps goes on when the
 step is on disk, so a kill at any point leaves every step that was waited for.
 """
-
-from batchgen.ledger.admission import Admission
-from batchgen.ledger.ledger import Ledger
-from batchgen.ledger.tables import Record
-
-__all__ = ["Admission", "Ledger", "Record"]

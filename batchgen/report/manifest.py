@@ -14,7 +14,8 @@ from typing import Final
 from batchgen import templates
 from batchgen._version import __version__
 from batchgen.job import Job
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.models import Scalar
 from batchgen.report.columns import HEAD, TAIL
 from batchgen.rundir import replacing

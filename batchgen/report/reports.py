@@ -3,7 +3,7 @@
 from contextlib import closing
 
 from batchgen.job import Job
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.report.gallery import write_gallery
 from batchgen.report.manifest import written_rows
 from batchgen.report.picks import Maker

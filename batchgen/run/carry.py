@@ -3,7 +3,7 @@
 The slot is given back when the provider is done, not when the download is.
 """
 
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.run.completion import completion
 from batchgen.run.download import adopt_file, download
 from batchgen.run.means import Generation, Means

@@ -4,7 +4,7 @@ from typing import Final
 
 from batchgen.clock import Clock
 from batchgen.durations import LifeTable
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.outcomes import (
     Answered,
     Completed,

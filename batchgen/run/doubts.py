@@ -5,7 +5,7 @@ from typing import Final
 
 from batchgen.events import Level
 from batchgen.job import OnAmbiguous
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.policy import Phase
 from batchgen.run.means import Generation, Means
 from batchgen.task import Status

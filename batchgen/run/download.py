@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.mp4 import VideoInfo, inspect
 from batchgen.outcomes import Completed, Interrupted, Trouble, describe
 from batchgen.part import Part

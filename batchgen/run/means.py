@@ -10,7 +10,8 @@ from batchgen.durations import Durations
 from batchgen.errors import LedgerError
 from batchgen.events import Level, Reason
 from batchgen.job import Budget, RunSettings
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.limits import PROBE_SECONDS
 from batchgen.outcomes import (
     Answered,

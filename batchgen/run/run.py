@@ -16,7 +16,8 @@ from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Observer, Reason, Summary, nobody
 from batchgen.job import Job, OnAmbiguous
-from batchgen.ledger import Ledger, Record
+from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.limits import PROBE_SECONDS
 from batchgen.outcomes import Trouble, describe
 from batchgen.policy import Phase

@@ -6,7 +6,7 @@ import secrets
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from batchgen.errors import LedgerError
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.means import Generation, Means

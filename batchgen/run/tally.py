@@ -6,7 +6,7 @@ from typing import Final
 
 from batchgen.clock import Clock
 from batchgen.events import Counted, Level, Notice, Observer, TaskMoved
-from batchgen.ledger import Record
+from batchgen.ledger.tables import Record
 from batchgen.task import Status
 
 SAY_AGAIN_SECONDS: Final = 60.0

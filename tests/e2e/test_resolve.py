@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from batchgen.jobfile import Overrides, load_job
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.savedjob import save_job
 from batchgen.session import admit
 from tests.conftest import Batchgen

@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 from batchgen.cli.app import main
 from batchgen.errors import BatchgenError, ProviderRefused
 from batchgen.job import Job, Output, Prompt, ProviderSettings, TimeoutSettings
-from batchgen.ledger import Ledger
+from batchgen.ledger.ledger import Ledger
 from batchgen.models import WAN_1_3B
 from batchgen.providers.aimlapi import Secret, connect
 from batchgen.savedjob import save_job, saved_job
