@@ -93,6 +93,7 @@ class Transfer:
         self._session = session
         self._disk = disk
         self._block_bytes = block_bytes
+        self._seconds = seconds
         self._window = min(stall, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
@@ -210,11 +211,16 @@ class Transfer:
     async def _write(self, response: aiohttp.ClientResponse, part: Part) -> mp4.VideoInfo | Trouble:
         """Stream the body into the part file, make it durable, and look at it."""
         speed = MinimumSpeed(MIN_BYTES_PER_SECOND, self._window)
+        deadline = anyio.current_time() + self._seconds
         async with Incoming(part, self._disk, self._block_bytes) as incoming:
             try:
-                async for piece in response.content.iter_any():
+                async for piece, _ in response.content.iter_chunks():
                     await incoming.take(piece)
-                    if not speed.is_kept(anyio.current_time(), len(piece)):
+                    now = anyio.current_time()
+                    if now >= deadline:
+                        # aiohttp looks at the time only where it has to wait for bytes.
+                        raise TimeoutError  # noqa: TRY301  # it ends as all timeouts do
+                    if not speed.is_kept(now, len(piece)):
                         await incoming.flush()
                         return Interrupted("the file comes too slowly to ever be here")
                     if incoming.size > MAX_VIDEO_BYTES:

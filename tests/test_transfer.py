@@ -7,13 +7,15 @@ import os
 import resource
 import socket
 import ssl
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from functools import cache
 from pathlib import Path
 
 import aiohttp
 import aiohttp.connector
+import anyio
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -395,6 +397,37 @@ async def test_a_compressed_file_is_refused_unopened(part: Part, encoding: str) 
     ):
         assert isinstance(await transfer.fetch(url, part), Unusable)
     assert not part.path.exists()
+
+
+async def test_a_try_ends_in_time_where_the_disk_is_slower_than_the_host(
+    part: Part, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pwritev = os.pwritev
+
+    def slow(descriptor: int, pieces: Sequence[bytes], at: int) -> int:
+        # Meanwhile so much comes that nothing need be waited for afterwards.
+        time.sleep(0.1)
+        return pwritev(descriptor, pieces, at)
+
+    monkeypatch.setattr(rooms, "BLOCK_BYTES", 1 << 16)
+    monkeypatch.setattr(os, "pwritev", slow)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        response.content_length = 64 << 20
+        await response.prepare(request)
+        try:
+            while True:
+                await response.write(bytes(1 << 16))
+        except ConnectionError:
+            return response
+
+    async with host(answer) as url, opened(seconds=1.0) as transfer:
+        with anyio.fail_after(8):
+            result = await transfer.fetch(url, part)
+    assert result == Interrupted("no answer in time", begun=True)
+    assert 0 < part.received < 8 << 20
+    assert part.path.stat().st_size == part.received
 
 
 async def test_a_file_larger_than_any_clip_is_refused_by_its_length(part: Part) -> None:
