@@ -399,6 +399,16 @@ async def test_a_compressed_file_is_refused_unopened(part: Part, encoding: str) 
     assert not part.path.exists()
 
 
+async def endless(request: web.Request) -> web.StreamResponse:
+    response = web.StreamResponse()
+    await response.prepare(request)
+    try:
+        while True:
+            await response.write(bytes(1 << 16))
+    except ConnectionError:
+        return response
+
+
 async def test_a_try_ends_in_time_where_the_disk_is_slower_than_the_host(
     part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -412,17 +422,7 @@ async def test_a_try_ends_in_time_where_the_disk_is_slower_than_the_host(
     monkeypatch.setattr(rooms, "BLOCK_BYTES", 1 << 16)
     monkeypatch.setattr(os, "pwritev", slow)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        response.content_length = 64 << 20
-        await response.prepare(request)
-        try:
-            while True:
-                await response.write(bytes(1 << 16))
-        except ConnectionError:
-            return response
-
-    async with host(answer) as url, opened(seconds=1.0) as transfer:
+    async with host(endless) as url, opened(seconds=1.0) as transfer:
         with anyio.fail_after(8):
             result = await transfer.fetch(url, part)
     assert result == Interrupted("no answer in time", begun=True)
@@ -443,16 +443,7 @@ async def test_an_endless_file_is_left_at_the_cap(
     monkeypatch.setattr(rooms, "MAX_VIDEO_BYTES", 1 << 20)
     monkeypatch.setattr(rooms, "BLOCK_BYTES", 1 << 18)
 
-    async def answer(request: web.Request) -> web.StreamResponse:
-        response = web.StreamResponse()
-        await response.prepare(request)
-        try:
-            while True:
-                await response.write(bytes(1 << 16))
-        except ConnectionError:
-            return response
-
-    async with host(answer) as url, opened() as transfer:
+    async with host(endless) as url, opened() as transfer:
         assert isinstance(await transfer.fetch(url, part), Unusable)
     assert part.received == 0
 
