@@ -13,7 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from typing import Any, Final, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, Literal, Self
 
 import aiofiles
 import anyio
@@ -23,6 +23,9 @@ from batchgen import mp4
 from batchgen.disk import Disk
 from batchgen.rundir import opened_folder
 
+if TYPE_CHECKING:
+    from _typeshed import HasFileno
+
 BLOCK_BYTES: Final = 4 << 20
 """Most clips are one block: each crossing into a thread has it wait for the interpreter."""
 SHORT_BYTES: Final = 256 * 1024
@@ -31,17 +34,6 @@ MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")
 """More of them are not written in one call."""
 NO_DESCRIPTORS: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 """What keeps this machine from opening anything: no file's fault, and no host's."""
-
-
-class Descriptor(Protocol):
-    """An open file; who asks a closed one for its number is told so, and gets no other file's."""
-
-    def fileno(self) -> int:
-        """Return the number.
-
-        Raises:
-            ValueError: It is closed.
-        """
 
 
 @dataclass(slots=True)
@@ -192,24 +184,25 @@ def _store(part: Part, pieces: Sequence[bytes], *, short: bool) -> mp4.VideoInfo
     return mp4.inspect_bytes(b"".join(pieces))
 
 
-def _seal(part: Part, file: Descriptor, pieces: Sequence[bytes]) -> mp4.VideoInfo:
+def _seal(part: Part, file: "HasFileno", pieces: Sequence[bytes]) -> mp4.VideoInfo:
     """Write the last of a part, make all of it durable, and look at it. Blocks."""
     _append(part, file, pieces)
     _force(part, file)
     return mp4.inspect_open(file.fileno())
 
 
-def _append(part: Part, file: Descriptor, pieces: Sequence[bytes]) -> None:
+def _append(part: Part, file: "HasFileno", pieces: Sequence[bytes]) -> None:
     """Write pieces behind what is here, and count them once they are. Blocks."""
     size, written = sum(map(len, pieces)), 0
     while written < size:
         # A disk that takes less than it was given is asked again: it takes more, or says why.
         rest = [memoryview(b"".join(pieces))[written:]] if written else pieces
+        # Its number is asked for here: a file that was closed has none, and another's is not hit.
         written += os.pwritev(file.fileno(), rest, part.received + written)
     part.took(pieces)
 
 
-def _force(part: Part, file: Descriptor) -> None:
+def _force(part: Part, file: "HasFileno") -> None:
     try:
         os.fsync(file.fileno())
     except OSError:
