@@ -102,7 +102,8 @@ def tables(quick: bool) -> Sequence[Table]:  # noqa: FBT001  # the signature of 
                 ),
                 (
                     "The bound is the service time of all jobs over the places. Under lost answers "
-                    "batchgen looks a submit up in the provider's log 10 s after it."
+                    "batchgen looks a submit up in the provider's log 10 s after it, and where "
+                    "half of the latest are lost it holds submits back for 30 s."
                 ),
                 *missing,
             ],
