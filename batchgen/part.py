@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from _typeshed import HasFileno
 
 BLOCK_BYTES: Final = 4 << 20
-"""Most clips are one block: each crossing into a thread has it wait for the interpreter."""
+"""Most clips are one block: at each crossing into a thread somebody waits for the interpreter."""
 SHORT_BYTES: Final = 256 * 1024
 """What is shorter costs less to write and hash than to have a thread of its own for it."""
 MOST_PIECES: Final = os.sysconf("SC_IOV_MAX")

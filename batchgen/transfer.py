@@ -37,7 +37,7 @@ MAX_REDIRECTS: Final = 3
 READ_BYTES: Final = 512 * 1024
 """So much of an answer waits in aiohttp, twice over at most, before the server has to."""
 WAITING_BYTES: Final = 32 << 20
-"""Of all videos that come at once, what waits to be a block."""
+"""Of all videos that come at once, no more than this waits to be a block."""
 _NOT_PUBLIC: Final = "is not a public address"
 MIN_BYTES_PER_SECOND: Final = 1024.0
 """A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""

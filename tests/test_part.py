@@ -2,11 +2,13 @@
 
 import errno
 import hashlib
+import io
 import os
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 from unittest import mock
 
 import anyio
@@ -92,6 +94,27 @@ def test_what_is_counted_when_the_disk_is_full_is_gone_on_from(
         assert anyio.run(receive, part, [rest], block_bytes)
         assert part.path.read_bytes() == kept + rest
     assert part.digest.hexdigest() == hashlib.sha256(kept + rest).hexdigest()
+
+
+def test_a_part_that_cannot_be_cut_back_is_gone_on_from_later(tmp_path: Path) -> None:
+    part = Part(tmp_path / "a.part")
+    with disk_that_takes(10, room=15):
+        assert not anyio.run(receive, part, [b"0123456789", b"abcdefghij"], 10)
+    assert part.received == 10
+
+    class Stubborn(io.FileIO):
+        def truncate(self, size: int | None = None) -> int:
+            assert size == 10
+            raise DiskFullError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    def stubborn(path: Path, *, mode: Any, opener: Any, **_: Any) -> Stubborn:
+        return Stubborn(path, mode, opener=opener)
+
+    with mock.patch("aiofiles.threadpool.sync_open", stubborn):
+        assert not anyio.run(receive, part, [b"xyz"], 10)
+    assert (part.received, part.durable) == (10, False)
+    assert anyio.run(receive, part, [b"xyz"], 10)
+    assert part.path.read_bytes() == b"0123456789xyz"
 
 
 def test_more_pieces_than_one_write_can_take_are_written_before(tmp_path: Path) -> None:

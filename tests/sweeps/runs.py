@@ -4,7 +4,7 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -22,11 +22,16 @@ from tests.sweeps.child import Order
 REPO: Final = Path(__file__).parents[2]
 LARGE_BYTES: Final = 300_000
 """What one clip in five has more: enough for a thread of its own."""
-SMALL_BLOCKS: Final = 200
-"""Where so many videos may come at once, a block is so small that these clips are several."""
-DOWNLOADS: Final = (4, SMALL_BLOCKS)
+DOWNLOADS: Final = (4, 200)
+"""How many videos may come at once: where it is 200, a block is so small that these are several."""
 WRITING: Final = ("open", "write", "fsync parts")
-"""Kinds of steps that are made in another way where a clip is several blocks."""
+"""Kinds of steps that are made in another way there."""
+
+
+def steps(kinds: Sequence[str]) -> list[tuple[str, int]]:
+    """Pair kinds of steps with how many videos may come at once."""
+    few, many = DOWNLOADS
+    return [*((kind, few) for kind in kinds), *((kind, many) for kind in WRITING)]
 
 
 @dataclass(frozen=True, slots=True)

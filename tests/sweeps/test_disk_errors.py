@@ -14,7 +14,7 @@ from batchgen.ledger.rescue import Rescue
 from tests.sweeps import books
 from tests.sweeps.child import Order
 from tests.sweeps.points import UNHARMED, Plan
-from tests.sweeps.runs import DOWNLOADS, SMALL_BLOCKS, WRITING, End, Runs, server, taken
+from tests.sweeps.runs import DOWNLOADS, End, Runs, server, steps, taken
 
 pytestmark = pytest.mark.anyio
 
@@ -37,8 +37,6 @@ KINDS: Final = (
     "commit succeeded",
 )
 """Every kind of step in a task's way at which a disk can say no."""
-STEPS: Final = (*((kind, 4) for kind in KINDS), *((kind, SMALL_BLOCKS) for kind in WRITING))
-"""Each of them, with how many videos may come at once."""
 REPORTS: Final = ("replace .batchgen", "replace run-", "fsync .batchgen", "fsync run-")
 
 
@@ -67,7 +65,7 @@ async def fail_and_finish(runs: Runs, directory: Path, plan: Plan, downloads: in
     return end
 
 
-@pytest.mark.parametrize(("kind", "downloads"), STEPS)
+@pytest.mark.parametrize(("kind", "downloads"), steps(KINDS))
 async def test_a_disk_that_is_full_at_this_kind_of_step_is_waited_for(
     runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:
@@ -78,7 +76,7 @@ async def test_a_disk_that_is_full_at_this_kind_of_step_is_waited_for(
     assert any("No space left" in said or "disk is full" in said for said in end.said)
 
 
-@pytest.mark.parametrize(("kind", "downloads"), STEPS)
+@pytest.mark.parametrize(("kind", "downloads"), steps(KINDS))
 async def test_a_disk_that_breaks_at_this_kind_of_step_loses_nothing_that_was_paid_for(
     runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from tests.sweeps import books
 from tests.sweeps.child import Order
 from tests.sweeps.points import UNHARMED, Plan
-from tests.sweeps.runs import DOWNLOADS, SMALL_BLOCKS, WRITING, End, Runs, server, taken
+from tests.sweeps.runs import DOWNLOADS, End, Runs, server, steps, taken
 
 pytestmark = pytest.mark.anyio
 
@@ -97,10 +97,7 @@ async def die_twice(
     return ends[0], ends[1]
 
 
-@pytest.mark.parametrize(
-    ("kind", "downloads"),
-    [*((kind, 4) for kind in KINDS), *((kind, SMALL_BLOCKS) for kind in WRITING)],
-)
+@pytest.mark.parametrize(("kind", "downloads"), steps(KINDS))
 async def test_a_run_that_dies_at_this_kind_of_step_and_again_in_its_recovery_recovers(
     runs: Runs, folder: Path, kind: str, downloads: int
 ) -> None:
