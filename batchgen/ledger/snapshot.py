@@ -11,8 +11,9 @@ from pathlib import Path
 
 from batchgen.errors import RunDirectoryError
 from batchgen.ledger import questions
+from batchgen.ledger.migrations import migrate
 from batchgen.ledger.rescue import rescued
-from batchgen.ledger.tables import check, file_name, refusal
+from batchgen.ledger.tables import SCHEMA_VERSION, check, file_name, refusal, version_of
 from batchgen.rundir import RunDirectory
 from batchgen.task import Cause, Status
 
@@ -160,25 +161,28 @@ def _sound(db: sqlite3.Connection, directory: RunDirectory) -> Snapshot | None:
         check(db)
     except RunDirectoryError as error:
         raise refusal(directory.ledger, error) from error
+    migrate(db, SCHEMA_VERSION)
     return Snapshot(db, directory)
 
 
 @contextmanager
 def _opened(path: Path) -> Iterator[sqlite3.Connection]:
-    """Open a database without touching it: one that was closed in its place, another as a copy.
+    """Open a database without touching it: in its place where nothing is to be done, else a copy.
 
-    A killed run leaves its last steps in the write-ahead log. To read them in place would mean to
-    bring them home, which is for the next run to do.
+    A killed run leaves its last steps in the write-ahead log, and an earlier version's tables have
+    to be migrated: both are for the next run to do.
     """
     log = path.with_name(f"{path.name}-wal")
     if not log.exists():
         uri = f"{path.resolve().as_uri()}?immutable=1"
         with closing(sqlite3.connect(uri, uri=True, isolation_level=None)) as db:
-            yield db
-        return
+            if version_of(db) not in range(1, SCHEMA_VERSION):
+                yield db
+                return
     with tempfile.TemporaryDirectory(prefix="batchgen-") as folder:
         copy = Path(folder) / path.name
         shutil.copyfile(path, copy)
-        shutil.copyfile(log, copy.with_name(log.name))
+        if log.exists():
+            shutil.copyfile(log, copy.with_name(log.name))
         with closing(sqlite3.connect(copy, isolation_level=None)) as db:
             yield db

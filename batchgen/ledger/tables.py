@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Final
 
 from batchgen.errors import RunDirectoryError
+from batchgen.ledger.migrations import migrate
 from batchgen.ledger.wal import is_damaged
 from batchgen.models import Scalar
 from batchgen.task import Status, Task
 
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 SMALLEST_PAGE: Final = 512
 """Bytes; no SQLite database that holds anything is smaller."""
 LONGEST_PATH: Final = 500
@@ -22,6 +23,7 @@ LONGEST_PATH: Final = 500
 _SCHEMA: Final = f"""
 PRAGMA user_version = {SCHEMA_VERSION};
 CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+INSERT INTO about VALUES ('run_id', lower(hex(randomblob(6))));
 CREATE TABLE tasks (
     task_id TEXT PRIMARY KEY,
     gone INTEGER NOT NULL,      -- 1 once the job no longer has it
@@ -56,7 +58,8 @@ CREATE TABLE tasks (
     error_code TEXT,
     error_message TEXT,
     cause TEXT,
-    replaced_by TEXT            -- the same with another seed, made in its place
+    replaced_by TEXT,           -- the same with another seed, made in its place
+    base_url TEXT               -- where it was submitted; NULL: the run's own sandbox, or unknown
 ) WITHOUT ROWID;
 CREATE INDEX by_status ON tasks (status, gone, position);
 CREATE INDEX by_generation ON tasks (generation_id);
@@ -117,6 +120,7 @@ class Record:
     error_message: str | None
     cause: str | None
     replaced_by: str | None
+    base_url: str | None
 
     @property
     def file_name(self) -> str:
@@ -183,8 +187,17 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
     return db
 
 
+class NewerLedger(RunDirectoryError):
+    """The ledger was written by a later version of batchgen."""
+
+
 def refusal(path: Path, why: object) -> RunDirectoryError:
     """Say that a ledger cannot be used, and what to do."""
+    if isinstance(why, NewerLedger):
+        return RunDirectoryError(
+            f"{path}: {why}. Nothing was changed. Update batchgen and run the same command again; "
+            "in another directory everything would be bought a second time"
+        )
     return RunDirectoryError(
         f"{path} cannot be used: {why}. Nothing was changed. It alone knows what was paid "
         "for: restore it from a copy, or run with another --output"
@@ -213,20 +226,32 @@ def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
     db.execute("PRAGMA synchronous = FULL")
     if empty:
         db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+    else:
+        migrate(db, SCHEMA_VERSION)
+
+
+def version_of(db: sqlite3.Connection) -> int:
+    """Return the version of a ledger's tables; 0 where it is not a ledger."""
+    return int(db.execute("PRAGMA user_version").fetchone()[0])
 
 
 def check(db: sqlite3.Connection) -> None:
-    """Refuse a database that is another version's, or damaged.
+    """Refuse a database that is not a ledger, a later version's, or damaged.
+
+    An earlier version's passes: `migrate` brings it to today's tables.
 
     Raises:
-        RunDirectoryError: Another version wrote it.
-        sqlite3.DatabaseError: It is damaged, or no database.
+        NewerLedger: A later version of batchgen wrote it.
+        sqlite3.DatabaseError: It is damaged, or not a ledger.
     """
-    version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
-        raise RunDirectoryError(
-            f"another version of batchgen wrote it (format {version}, not {SCHEMA_VERSION})"
+    version = version_of(db)
+    if version > SCHEMA_VERSION:
+        raise NewerLedger(
+            f"a newer batchgen wrote it (format {version}; this one knows formats up to "
+            f"{SCHEMA_VERSION})"
         )
+    if version < 1:
+        raise sqlite3.DatabaseError("it is not a ledger of batchgen")
     verdict = db.execute("PRAGMA quick_check(1)").fetchone()[0]
     if verdict != "ok":
         raise sqlite3.DatabaseError(verdict)

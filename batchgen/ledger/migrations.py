@@ -1,0 +1,41 @@
+"""Brings a ledger that an earlier version wrote to today's tables, a version at a time."""
+
+import sqlite3
+from collections.abc import Mapping
+from typing import Final
+
+STEPS: Final[Mapping[int, tuple[str, ...]]] = {
+    1: (
+        "ALTER TABLE tasks ADD COLUMN replaced_by TEXT",
+        "CREATE INDEX by_replacement ON tasks (replaced_by) WHERE replaced_by IS NOT NULL",
+    ),
+    2: (
+        "ALTER TABLE tasks ADD COLUMN base_url TEXT",
+        "INSERT INTO about VALUES ('run_id', lower(hex(randomblob(6))))",
+    ),
+}
+"""For each earlier version, the statements that lead to the next one."""
+
+
+def migrate(db: sqlite3.Connection, to: int) -> int:
+    """Bring a ledger's tables to version `to`, all at once or not at all.
+
+    Returns:
+        The version it had.
+
+    Raises:
+        sqlite3.Error: It cannot be written, or its tables are not those of its version.
+    """
+    before: int = db.execute("PRAGMA user_version").fetchone()[0]
+    if before < to:
+        db.execute("BEGIN IMMEDIATE")
+        try:
+            for version in range(before, to):
+                for statement in STEPS[version]:
+                    db.execute(statement)
+            db.execute(f"PRAGMA user_version = {to}")
+            db.execute("COMMIT")
+        except BaseException:
+            db.execute("ROLLBACK")
+            raise
+    return before
