@@ -53,11 +53,14 @@ class Answered:
         status: HTTP status.
         message: The server's words.
         retry_after: Seconds it asks to wait; None where it does not say.
+        from_api: Whether its body is in the API's own error form: the API itself refused the
+            request, and no proxy in front of it, which cannot know what the API has taken.
     """
 
     status: int
     message: str = ""
     retry_after: float | None = None
+    from_api: bool = False
 
 
 Trouble = NotSent | Interrupted | Unusable | Answered

@@ -3,6 +3,12 @@
 A submit can cost money, so anything that may have been taken is held, not repeated. A fetch and a
 download are free, so they are repeated; only faults of the task itself use up its attempts.
 
+"The API's" is an answer in the API's own error form (`Answered.from_api`); any other body is a
+proxy's. Measured: Envoy 1.40 answers 503 to a POST that its upstream has received whole, so that
+status alone proves nothing. A proxy's 429 comes from a rate limiter, which refuses a request before
+it is passed on; that is likely, not proved, so the provider's log has the last word. 303 says that
+the request was carried out, 409 that something like it exists.
+
                         submit      fetch          download
     headers never sent  RETRY       RETRY          RETRY
     bad certificate     PAUSE       PAUSE          PAUSE
@@ -18,14 +24,19 @@ download are free, so they are repeated; only faults of the task itself use up i
     408 425 500 502 504 HOLD        RETRY          RETRY
     52x                 HOLD        RETRY          RETRY
     413 414 431         FAIL        STOP           FAIL
-    429 503             WAIT        WAIT           WAIT
-    3xx                 STOP        STOP           FAIL
+    429 503, the API's  WAIT        WAIT           WAIT
+    429, a proxy's      LOOK        WAIT           WAIT
+    503, a proxy's      HOLD        WAIT           WAIT
+    303                 HOLD        STOP           FAIL
+    other 3xx           STOP        STOP           FAIL
+    409                 HOLD        RETRY_COUNTED  RETRY_COUNTED
     other 4xx           FAIL        RETRY_COUNTED  RETRY_COUNTED
     other               HOLD        RETRY          RETRY_COUNTED
 """
 
 import random
 import re
+from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Final
 
@@ -55,6 +66,7 @@ class Action(Enum):
     RETRY = "try again for as long as the run lasts; uses up no attempt"
     RETRY_COUNTED = "try again; uses up an attempt of the task"
     WAIT = "the server is busy: wait as it asks, ask for less at once"
+    LOOK = "as WAIT, but what was refused is repeated only once the provider's log lacks it"
     HOLD = "it may have been taken: never repeat it unasked, look it up"
     FAIL = "the task's own fault: it failed"
     FRESH_URL = "ask the provider for a new address of the same video"
@@ -64,8 +76,6 @@ class Action(Enum):
 
 
 _MAYBE_TAKEN: Final = frozenset({408, 425, 500, 502, 504})
-_BUSY: Final = frozenset({429, 503})
-_TOO_LARGE: Final = frozenset({413, 414, 431})
 _ACCOUNT: Final = re.compile(
     r"\b(?:(?:insufficient|not enough|no|low|out of|ran out of|run out of) (?:\w+ )?"
     r"(?:credits?|balance|funds|quota)"
@@ -95,38 +105,53 @@ def decide(phase: Phase, trouble: Trouble) -> Action:
             return Action.HOLD if phase is Phase.SUBMIT else Action.RETRY
         case Unusable():
             return (Action.HOLD, Action.RETRY, Action.RETRY_COUNTED)[_COLUMN[phase]]
-        case Answered(status=status, message=message):
-            return _row(status, message)[_COLUMN[phase]]
+        case Answered():
+            return _row(trouble)[_COLUMN[phase]]
 
 
 _COLUMN: Final = {Phase.SUBMIT: 0, Phase.FETCH: 1, Phase.DOWNLOAD: 2}
+_Row = tuple[Action, Action, Action]
+_ROWS: Final[Mapping[int, _Row]] = {
+    status: row
+    for statuses, row in (
+        ((303,), (Action.HOLD, Action.STOP, Action.FAIL)),
+        ((400, 422), (Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL)),
+        ((401, 402, 403), (Action.PAUSE, Action.PAUSE, Action.FRESH_URL)),
+        ((404, 410), (Action.STOP, Action.GRACE, Action.FRESH_URL)),
+        (_MAYBE_TAKEN, (Action.HOLD, Action.RETRY, Action.RETRY)),
+        (range(520, 530), (Action.HOLD, Action.RETRY, Action.RETRY)),
+        ((409,), (Action.HOLD, Action.RETRY_COUNTED, Action.RETRY_COUNTED)),
+        ((413, 414, 431), (Action.FAIL, Action.STOP, Action.FAIL)),
+    )
+    for status in statuses
+}
+"""The lines of statuses whose words do not matter."""
 
 
-def _row(status: int, message: str) -> tuple[Action, Action, Action]:
-    """Return the table's line for an HTTP status."""
-    match status:
-        case 400 | 422 if _ACCOUNT.search(message):
+def _row(answer: Answered) -> _Row:
+    """Return the table's line for an HTTP answer."""
+    match answer.status:
+        case 400 | 422 if _ACCOUNT.search(answer.message):
             return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
-        case 400 | 422:
+        case 403 if is_moderation(answer.message) and not _ACCOUNT.search(answer.message):
             return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
-        case 403 if is_moderation(message) and not _ACCOUNT.search(message):
-            return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
-        case 401 | 402 | 403:
-            return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
-        case 404 | 410:
-            return Action.STOP, Action.GRACE, Action.FRESH_URL
-        case _ if status in _MAYBE_TAKEN or 520 <= status < 530:
-            return Action.HOLD, Action.RETRY, Action.RETRY
-        case _ if status in _TOO_LARGE:
-            return Action.FAIL, Action.STOP, Action.FAIL
-        case _ if status in _BUSY:
-            return Action.WAIT, Action.WAIT, Action.WAIT
-        case _ if 300 <= status < 400:
+        case 429 | 503:
+            return _busy(answer), Action.WAIT, Action.WAIT
+        case status if status in _ROWS:
+            return _ROWS[status]
+        case status if 300 <= status < 400:
             return Action.STOP, Action.STOP, Action.FAIL
-        case _ if 400 <= status < 500:
+        case status if 400 <= status < 500:
             return Action.FAIL, Action.RETRY_COUNTED, Action.RETRY_COUNTED
         case _:
             return Action.HOLD, Action.RETRY, Action.RETRY_COUNTED
+
+
+def _busy(answer: Answered) -> Action:
+    """Return what is done about a submit that is answered 429 or 503."""
+    if answer.from_api:
+        return Action.WAIT
+    return Action.LOOK if answer.status == 429 else Action.HOLD
 
 
 class Health(Enum):
@@ -137,14 +162,17 @@ class Health(Enum):
     UNREACHED = "the request never left"
 
 
-def health(outcome: SubmitOutcome | FetchOutcome | None) -> Health:
+def health(phase: Phase, outcome: SubmitOutcome | FetchOutcome | None) -> Health:
     """Judge the host by what came of a request; None stands for a success of any kind.
 
-    A busy server (429, 503) is a sound one.
+    A busy server (429, 503) is a sound one. One that leaves submits in doubt is not, whatever it
+    answers: each more would be one more to look up.
     """
     match outcome:
         case NotSent():
             return Health.UNREACHED
+        case Answered() if phase is Phase.SUBMIT and decide(phase, outcome) is Action.HOLD:
+            return Health.BROKEN
         case Interrupted() | Unusable():
             return Health.BROKEN
         case Answered(status=status) if status in _MAYBE_TAKEN or (status >= 500 and status != 503):

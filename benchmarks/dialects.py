@@ -58,7 +58,10 @@ class Answer:
 
 LOST: Final = Answer(0, lost=True)
 _UNKNOWN: Final = Answer(404, b'{"message": "there is no such thing here"}')
-_BUSY: Final = Answer(429, b'{"message": "too many generations at once", "statusCode": 429}')
+_BUSY: Final = Answer(
+    429,
+    b'{"message": "too many at once", "path": "/", "requestId": "1", "statusCode": 429}',
+)
 
 Said = Callable[[Generation], Mapping[str, Any]]
 

@@ -335,7 +335,8 @@ def bad_certificate(_: int) -> Trouble:
 
 
 def status(number: int, message: str = "") -> Callable[[int], Trouble]:
-    return lambda _: Answered(number, message)
+    """Return an answer of the API itself, and of no proxy."""
+    return lambda _: Answered(number, message, from_api=True)
 
 
 def no_answer(_: int) -> Trouble:

@@ -37,8 +37,15 @@ _NAMED: dict[str, list[Trouble]] = {
     "2xx, unusable body": [Unusable("no id")],
     "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
     "403, the prompt": [Answered(403, "Forbidden: the content policy prohibits this prompt")],
+    "429 503, the API's": [
+        Answered(429, "Concurrency limit.", from_api=True),
+        Answered(503, "Overloaded.", 5.0, from_api=True),
+    ],
+    # A wish to be asked later proves nothing.
+    "429, a proxy's": [Answered(429, "error code: 1015"), Answered(429, "", 30.0)],
+    "503, a proxy's": [Answered(503, "no healthy upstream"), Answered(503, "", 30.0)],
     "52x": [Answered(status) for status in range(520, 530)],
-    "3xx": [Answered(status) for status in range(300, 400)],
+    "other 3xx": [Answered(status) for status in range(300, 400) if status != 303],
 }
 
 
@@ -53,12 +60,12 @@ def _troubles(name: str) -> list[Trouble]:
     """Return what a line of the table is about."""
     if name in _NAMED:
         return _NAMED[name]
-    if not name.startswith("other"):
+    if name not in ("other 4xx", "other"):
         return [Answered(int(status)) for status in name.split()]
     said = {
         trouble.status
         for row, _ in _table()
-        if not row.startswith("other")
+        if row not in ("other 4xx", "other")
         for trouble in _troubles(row)
         if isinstance(trouble, Answered)
     }
@@ -82,12 +89,24 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "408 425 500 502 504",
         "52x",
         "413 414 431",
-        "429 503",
-        "3xx",
+        "429 503, the API's",
+        "429, a proxy's",
+        "503, a proxy's",
+        "303",
+        "other 3xx",
+        "409",
         "other 4xx",
         "other",
     ]
-    assert sum(len(_troubles(name)) for name, _ in _table()) == len(STATUSES) + 4 + 2 + 1
+    statuses = [
+        trouble.status
+        for name, _ in _table()
+        for trouble in _troubles(name)
+        if isinstance(trouble, Answered)
+    ]
+    assert set(statuses) == set(STATUSES)
+    said_twice = {status for status in statuses if statuses.count(status) > 1}
+    assert said_twice == {400, 403, 422, 429, 503}, "only these depend on what the body says"
 
 
 @pytest.mark.parametrize(("name", "actions"), _table())
@@ -102,34 +121,47 @@ def test_every_status_has_an_action(phase: Phase) -> None:
 
 
 def test_a_submit_that_may_have_been_taken_is_never_repeated_unasked() -> None:
-    repeated = {
-        status
-        for status in STATUSES
-        if decide(Phase.SUBMIT, Answered(status))
-        in (Action.RETRY, Action.RETRY_COUNTED, Action.WAIT, Action.FRESH_URL, Action.GRACE)
-    }
-    assert repeated == {429, 503}  # documented: nothing was taken
+    repeating = (Action.RETRY, Action.RETRY_COUNTED, Action.WAIT, Action.FRESH_URL, Action.GRACE)
+    for from_api in (True, False):
+        repeated = {
+            status
+            for status in STATUSES
+            if decide(Phase.SUBMIT, Answered(status, from_api=from_api)) in repeating
+        }
+        # Documented: nothing was taken. A proxy knows nothing of that.
+        assert repeated == ({429, 503} if from_api else set())
+    assert decide(Phase.SUBMIT, Answered(429)) is Action.LOOK
     assert decide(Phase.SUBMIT, Interrupted("timeout")) is Action.HOLD
     assert decide(Phase.SUBMIT, Unusable("cut")) is Action.HOLD
     assert decide(Phase.SUBMIT, NotSent("refused")) is Action.RETRY
 
 
-@given(st.sampled_from(STATUSES), st.text(), st.none() | st.floats(0, 10**9))
+@given(
+    status=st.sampled_from(STATUSES),
+    message=st.text(),
+    retry_after=st.none() | st.floats(0, 10**9),
+    from_api=st.booleans(),
+)
 def test_no_words_of_a_server_make_a_submit_repeat(
-    status: int, message: str, retry_after: float | None
+    status: int, message: str, retry_after: float | None, *, from_api: bool
 ) -> None:
-    action = decide(Phase.SUBMIT, Answered(status, message, retry_after))
+    action = decide(Phase.SUBMIT, Answered(status, message, retry_after, from_api=from_api))
     assert action is not Action.RETRY
-    assert (action is Action.WAIT) == (status in (429, 503))
+    assert (action is Action.WAIT) == (from_api and status in (429, 503))
+    assert (action is Action.LOOK) == (not from_api and status == 429)
 
 
-def test_an_answer_5xx_to_a_submit_is_held_unless_it_says_busy() -> None:
+@pytest.mark.parametrize("from_api", [True, False])
+def test_an_answer_5xx_to_a_submit_is_held_unless_the_api_itself_says_busy(
+    *,
+    from_api: bool,
+) -> None:
     held = {
         status
         for status in range(500, 600)
-        if decide(Phase.SUBMIT, Answered(status)) is Action.HOLD
+        if decide(Phase.SUBMIT, Answered(status, from_api=from_api)) is Action.HOLD
     }
-    assert held == set(range(500, 600)) - {503}
+    assert held == set(range(500, 600)) - ({503} if from_api else set())
 
 
 def test_a_fetch_never_fails_a_task_at_once() -> None:
@@ -232,8 +264,11 @@ PROMISED: dict[str, tuple[tuple[int, ...], str]] = {
     "a server in trouble": ((408, 425, 500, 502, 504), "hold, retry, retry"),
     "a proxy in trouble": (tuple(range(520, 530)), "hold, retry, retry"),
     "too large": ((413, 414, 431), "fail, stop, fail"),
-    "too busy": ((429, 503), "wait, wait, wait"),
+    "a rate limiter": ((429,), "look, wait, wait"),
+    "a proxy whose server is away": ((503,), "hold, wait, wait"),
+    "done, look there": ((303,), "hold, stop, fail"),
     "elsewhere": (tuple(range(300, 400)), "stop, stop, fail"),
+    "something like it exists": ((409,), "hold, count, count"),
 }
 WORDS = {
     "fail": Action.FAIL,
@@ -243,6 +278,7 @@ WORDS = {
     "stop": Action.STOP,
     "grace": Action.GRACE,
     "hold": Action.HOLD,
+    "look": Action.LOOK,
     "retry": Action.RETRY,
     "wait": Action.WAIT,
 }
@@ -253,7 +289,9 @@ NOT_NAMED = {
 }
 
 
-def _promised(status: int) -> list[Action]:
+def _promised(status: int, *, from_api: bool = False) -> list[Action]:
+    if from_api and status in (429, 503):
+        return [Action.WAIT, Action.WAIT, Action.WAIT]
     for statuses, actions in PROMISED.values():
         if status in statuses:
             return [WORDS[word] for word in actions.split(", ")]
@@ -262,20 +300,27 @@ def _promised(status: int) -> list[Action]:
 
 
 def test_every_http_status_is_dealt_with_as_promised_in_every_phase() -> None:
-    for status in STATUSES:
-        done = [decide(phase, Answered(status)) for phase in PHASES]
-        assert done == _promised(status), status
+    for status, from_api in itertools.product(STATUSES, (True, False)):
+        done = [decide(phase, Answered(status, from_api=from_api)) for phase in PHASES]
+        assert done == _promised(status, from_api=from_api), status
 
 
-@given(st.sampled_from(STATUSES), st.text(), st.none() | st.floats(allow_nan=True))
+@given(
+    status=st.sampled_from(STATUSES),
+    message=st.text(),
+    retry_after=st.none() | st.floats(allow_nan=True),
+    from_api=st.booleans(),
+)
 def test_words_and_waits_change_nothing_but_a_400_about_the_account(
-    status: int, message: str, retry_after: float | None
+    status: int, message: str, retry_after: float | None, *, from_api: bool
 ) -> None:
-    said = [decide(phase, Answered(status, message, retry_after)) for phase in PHASES]
-    if status in (400, 422) and said != _promised(status):
+    answer = Answered(status, message, retry_after, from_api=from_api)
+    said = [decide(phase, answer) for phase in PHASES]
+    promised = _promised(status, from_api=from_api)
+    if status in (400, 422) and said != promised:
         assert said == [Action.PAUSE, Action.PAUSE, Action.FRESH_URL]
     else:
-        assert said == _promised(status)
+        assert said == promised
 
 
 @given(
@@ -313,9 +358,21 @@ def test_a_bad_certificate_pauses_every_phase(reason: str) -> None:
 
 
 def test_a_host_is_broken_only_by_what_no_sound_server_says() -> None:
-    broken = {status for status in STATUSES if health(Answered(status)) is Health.BROKEN}
-    assert broken == {408, 425, *range(500, 600)} - {503}
-    assert {health(Answered(status)) for status in set(STATUSES) - broken} == {Health.WELL}
+    for phase in (Phase.FETCH, Phase.DOWNLOAD):
+        broken = {status for status in STATUSES if health(phase, Answered(status)) is Health.BROKEN}
+        assert broken == {408, 425, *range(500, 600)} - {503}
+        left = set(STATUSES) - broken
+        assert {health(phase, Answered(status)) for status in left} == {Health.WELL}
+
+
+@pytest.mark.parametrize("from_api", [True, False])
+def test_a_host_that_leaves_a_submit_in_doubt_is_broken_whatever_it_answers(
+    *, from_api: bool
+) -> None:
+    for status in STATUSES:
+        said = Answered(status, from_api=from_api)
+        held = decide(Phase.SUBMIT, said) is Action.HOLD
+        assert (health(Phase.SUBMIT, said) is Health.BROKEN) == held, said
 
 
 def test_a_host_is_well_whatever_it_says_of_a_task() -> None:
@@ -327,9 +384,11 @@ def test_a_host_is_well_whatever_it_says_of_a_task() -> None:
         GenerationFailed("moderation", "no"),
         None,
     )
-    assert {health(outcome) for outcome in words} == {Health.WELL}
-    assert health(NotSent("refused")) is Health.UNREACHED
-    assert health(Interrupted("reset")) is health(Unusable("no id")) is Health.BROKEN
+    for phase in PHASES:
+        assert {health(phase, outcome) for outcome in words} == {Health.WELL}
+        assert health(phase, NotSent("refused")) is Health.UNREACHED
+        assert health(phase, Interrupted("reset")) is Health.BROKEN
+        assert health(phase, Unusable("no id")) is Health.BROKEN
 
 
 def _raised_by_connections() -> list[type[BaseException]]:

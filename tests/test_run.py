@@ -210,7 +210,8 @@ async def test_a_submit_that_never_left_is_repeated_for_free(
 async def test_a_busy_provider_is_waited_for_and_asked_for_less(
     tmp_path: Path, provider: Scripted, status: int
 ) -> None:
-    provider.submit_answers = [Answered(status, "busy", retry_after=2.0)] * 3
+    busy = Answered(status, "busy", retry_after=2.0, from_api=True)
+    provider.submit_answers = [busy] * 3
     summary, events = await do(job(tmp_path, 5, concurrency=4), provider)
     assert summary.counts == {Status.SUCCEEDED: 5}
     assert "going on with" in notices(events)

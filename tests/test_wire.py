@@ -194,6 +194,48 @@ def test_a_refusal_carries_the_server_s_words_and_its_wait() -> None:
     )
 
 
+OWN_ERROR = {
+    "message": "Overloaded.",
+    "path": "/v2/video/generations",
+    "requestId": "7b0c",
+    "statusCode": 503,
+    "timestamp": "2026-11-28T03:00:00Z",
+}
+
+
+@pytest.mark.parametrize("status", [503, "503"])
+def test_a_refusal_in_the_api_s_own_form_is_told_from_a_proxy_s(status: object) -> None:
+    said = wire.read_submit(503, {}, body(**{**OWN_ERROR, "statusCode": status}))
+    assert said == Answered(503, "Overloaded.", from_api=True)
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"no healthy upstream",
+        b"<html><title>503 Service Temporarily Unavailable</title></html>",
+        b"[]",
+        body(message="Service Unavailable"),
+        body(message="Too many requests", statusCode=503),
+        body(**{**OWN_ERROR, "statusCode": 502}),
+        body(**{**OWN_ERROR, "requestId": None}),
+        *(
+            body(**{key: OWN_ERROR[key] for key in OWN_ERROR if key != name})
+            for name in ("message", "path", "requestId", "statusCode")
+        ),
+    ],
+)
+def test_no_other_body_of_an_error_is_the_api_s_own(content: bytes) -> None:
+    for said in (
+        wire.read_submit(503, {"retry-after": "5"}, content),
+        wire.read_fetch(503, {"retry-after": "5"}, content),
+    ):
+        assert isinstance(said, Answered)
+        assert said.retry_after == 5.0
+        assert not said.from_api
+
+
 @pytest.mark.parametrize(
     "content",
     [

@@ -146,7 +146,26 @@ _WHOLE_VIDEO: Final = frozenset({"video", "generation", "request", "1", "unit"})
 
 def answered(status: int, headers: Headers, body: bytes) -> Answered:
     """Read an answer that is no success."""
-    return Answered(status, _message(body), retry_after(headers.get("retry-after")))
+    return Answered(
+        status,
+        _message(body),
+        retry_after(headers.get("retry-after")),
+        from_api=_is_own_error(status, body),
+    )
+
+
+_ERROR_TEXTS: Final = ("message", "path", "requestId")
+
+
+def _is_own_error(status: int, body: bytes) -> bool:
+    """Tell whether the API itself speaks: its error form names path, request and status.
+
+    A gateway's own JSON (`{"message": ...}`, `{"statusCode": ..., "message": ...}`) lacks some.
+    """
+    content = parse_object(body)
+    texts = all(isinstance(content.get(name), str) for name in _ERROR_TEXTS)
+    # Seen as a number and as a text.
+    return texts and str(content.get("statusCode")) == str(status)
 
 
 def parse_object(body: bytes) -> dict[str, Any]:

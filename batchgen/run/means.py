@@ -161,7 +161,7 @@ class Means:
                 return  # an answer, but no sign that requests are welcome again
         now, breaker = self.clock.monotonic(), self.traffic.breaker(phase, host)
         what = _REQUESTS[phase] + (f" at {host}" if host else "")
-        if (state := health(outcome)) is Health.WELL:
+        if (state := health(phase, outcome)) is Health.WELL:
             if breaker.went_well(now):
                 self.tally.say(f"{what}: answered again, going on")
         elif breaker.went_wrong(now, reached=state is Health.BROKEN):

@@ -121,7 +121,7 @@ async def _not_accepted(
     outcome = "not_sent" if isinstance(trouble, NotSent) else "refused"
     await means.ledger.not_taken(name, outcome, said, at=now)
     match action:
-        case Action.WAIT:
+        case Action.WAIT | Action.LOOK:
             means.busy(trouble)
         case Action.PAUSE:
             means.pause(Phase.SUBMIT, trouble)
