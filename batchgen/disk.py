@@ -5,7 +5,6 @@ each other, at every system call. Names given together share the fsync that make
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,7 +14,7 @@ from typing import Any, Self, TypeVar
 import anyio
 from anyio.lowlevel import checkpoint_if_cancelled
 
-from batchgen.rundir import opened_folder
+from batchgen.rundir import opened_folder, sync_names
 
 T = TypeVar("T")
 
@@ -105,7 +104,7 @@ def _do_all(group: list[_Work]) -> None:
     for folder, works in named.items():
         try:
             with opened_folder(folder) as descriptor:
-                os.fsync(descriptor)
+                sync_names(descriptor)
         except BaseException as error:  # noqa: BLE001  # as above
             for work in works:
                 work.error = error

@@ -1,5 +1,6 @@
 """The run directory: what lies where in it, who holds it, and how a file in it is replaced."""
 
+import errno
 import fcntl
 import os
 import time
@@ -12,6 +13,8 @@ from typing import IO, Final
 from batchgen.errors import RunDirectoryError, RunLocked
 
 STATE: Final = ".batchgen"
+_NOT_SYNCED: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS})
+"""What a file system says that cannot sync a directory: SMB shares and some FUSE mounts."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,30 @@ class RunDirectory:
                 f"cannot write to {error.filename}: {error.strerror}; choose another with --output"
             ) from None
 
+    def clear_parts(self) -> None:
+        """Remove the parts that an ended run left; anything else in their folder stays.
+
+        Raises:
+            OSError: One cannot be removed.
+        """
+        with os.scandir(self.parts) as entries:
+            # Hidden names are the file system's own: `.nfs0001`, `._x.part`, `.DS_Store`.
+            leftovers = [
+                Path(entry)
+                for entry in entries
+                if entry.name.endswith(".part")
+                and not entry.name.startswith(".")
+                and not entry.is_dir(follow_symlinks=False)
+            ]
+        for leftover in leftovers:
+            leftover.unlink(missing_ok=True)
+
     def is_held(self) -> bool:
-        """Tell whether another process holds it; one that is not there is not held."""
+        """Tell whether another process holds it; one that is not there is not held.
+
+        Raises:
+            RunDirectoryError: Its file system has no locks.
+        """
         try:
             with self.lock():
                 return False
@@ -130,6 +155,7 @@ class RunDirectory:
 
         Raises:
             RunLocked: Another process holds it.
+            RunDirectoryError: Its file system has no locks.
         """
         descriptor = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
         try:
@@ -150,6 +176,12 @@ def _flock(descriptor: int, path: Path) -> None:
                 ) from None
             # `status` and `plan` hold it for a moment only.
             time.sleep(patience)
+        except OSError as error:
+            raise RunDirectoryError(
+                f"cannot lock {path}: {error.strerror}. Without a lock two runs could pay for the "
+                "same videos; choose a directory on a local disk with --output, or have the share "
+                "mounted with locks"
+            ) from None
         else:
             return
 
@@ -184,9 +216,25 @@ def sync_directory(path: Path) -> None:
     """Make the names in a directory durable."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
-        os.fsync(descriptor)
+        sync_names(descriptor)
     finally:
         os.close(descriptor)
+
+
+def sync_names(descriptor: int) -> None:
+    """Make the names in an open directory durable, if its file system can do so.
+
+    One that cannot has no stronger promise to give: what is written there is as durable as the
+    server behind it makes it.
+
+    Raises:
+        OSError: It failed.
+    """
+    try:
+        os.fsync(descriptor)
+    except OSError as error:
+        if error.errno not in _NOT_SYNCED:
+            raise
 
 
 @contextmanager

@@ -228,8 +228,7 @@ async def open_session(
         ledger.resume_paid(again.reasons if again is not None else ())
         retried = tried_again(job, ledger, again) if again is not None else []
         with _placed(ledger):
-            for leftover in ledger.directory.parts.iterdir():
-                leftover.unlink()
+            ledger.directory.clear_parts()
             log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
         watchers = Watchers(log, observer)
         run = Run(

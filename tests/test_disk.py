@@ -70,6 +70,17 @@ async def test_what_fails_is_told_to_who_asked_for_it_and_to_no_other(tmp_path: 
     assert error.errno == 28
 
 
+async def test_names_are_given_where_a_folder_cannot_be_synced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unsupported(_: int) -> None:
+        raise OSError(22, "Invalid argument")
+
+    monkeypatch.setattr(os, "fsync", unsupported)
+    with Disk() as disk:
+        assert await in_one_group(disk, lambda: 1, lambda: 2, folder=tmp_path) == [1, 2]
+
+
 async def test_names_that_are_not_durable_are_given_to_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from batchgen.ledger.admission import Admission
 from batchgen.ledger.between import SETTLED_BY_HAND
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.questions import Ending
-from batchgen.ledger.tables import LONGEST_PATH, Record
+from batchgen.ledger.tables import LONGEST_PATH, Record, refusal
 from batchgen.models import Scalar
 from batchgen.task import TRANSITIONS, Cause, Status, Task
 
@@ -450,6 +450,18 @@ def test_a_birth_that_was_cut_off_leaves_an_empty_file_that_is_gone_on_with(tmp_
     file.touch()
     with Ledger.open(tmp_path) as ledger:
         assert len(list(ledger.records())) == 0
+
+
+def test_a_ledger_that_cannot_be_locked_is_not_called_damaged(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.sqlite"
+    with closing(sqlite3.connect(path)) as holder, closing(sqlite3.connect(path, 0)) as late:
+        holder.execute("BEGIN EXCLUSIVE")
+        with pytest.raises(sqlite3.OperationalError) as busy:
+            late.execute("BEGIN IMMEDIATE")
+    said = str(refusal(path, busy.value))
+    assert said.startswith(f"cannot lock {path}: database is locked.")
+    assert "--output" in said
+    assert "restore" not in said
 
 
 def test_a_refused_ledger_gives_the_directory_back(tmp_path: Path) -> None:

@@ -944,8 +944,7 @@ class RunMachine(RuleBasedStateMachine):
             ledger.resume_paid()
             if again:
                 ledger.retry()
-            for leftover in ledger.directory.parts.iterdir():
-                leftover.unlink()
+            ledger.directory.clear_parts()
             async with open_transfer(base_url=line.base_url, seconds=60) as transfer:
                 run = Run(job, ledger, line, transfer, clock=clock, rng=virtual_time.dice())
                 async with anyio.create_task_group() as group:

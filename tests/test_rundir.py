@@ -1,6 +1,10 @@
 """The run directory: one holder, nothing outside it touched, files replaced whole or not at all."""
 
+import errno
+import fcntl
 import json
+import os
+import stat
 import subprocess
 import sys
 import threading
@@ -10,7 +14,7 @@ import pytest
 
 from batchgen.errors import RunDirectoryError, RunLocked
 from batchgen.report.status import RunStatus, read_status, write_status
-from batchgen.rundir import RunDirectory, replace_file, replacing
+from batchgen.rundir import RunDirectory, replace_file, replacing, sync_directory
 from batchgen.task import Status
 
 
@@ -101,6 +105,67 @@ def test_the_hold_ends_with_the_process_however_it_ends(directory: RunDirectory)
         holder.kill()
         holder.wait()
     assert not directory.is_held()
+
+
+@pytest.mark.parametrize("code", [errno.ENOLCK, errno.ENOTSUP, errno.EINVAL])
+def test_a_lock_that_is_unavailable_names_its_path_and_the_fix(
+    directory: RunDirectory, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    def has_no_locks(*_: int) -> None:
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(fcntl, "flock", has_no_locks)
+    with pytest.raises(RunDirectoryError, match=r"run: .*local disk with --output") as told:
+        directory.is_held()
+    assert str(directory.path) in str(told.value)
+    assert os.strerror(code) in str(told.value)
+
+
+def test_only_parts_are_cleared_away_and_foreign_entries_stay(directory: RunDirectory) -> None:
+    left = directory.parts / "abcdefghijkl-0123456789abcdef.part"
+    left.write_bytes(b"half of a video")
+    (directory.parts / "link.part").symlink_to(directory.path)
+    foreign = {".DS_Store", "._x.part", ".nfs0000000000000001", "notes.txt"}
+    for name in foreign:
+        (directory.parts / name).write_text("mine")
+    for name in ("folder", "folder.part"):
+        (directory.parts / name).mkdir()
+        (directory.parts / name / "inside").write_text("mine")
+    directory.clear_parts()
+    assert {entry.name for entry in directory.parts.iterdir()} == {
+        *foreign,
+        "folder",
+        "folder.part",
+    }
+
+
+def fails_for_directories(monkeypatch: pytest.MonkeyPatch, code: int) -> None:
+    fsync = os.fsync
+
+    def fails(descriptor: int) -> None:
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(code, os.strerror(code))
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fails)
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS])
+def test_a_file_system_that_cannot_sync_a_directory_is_used_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fails_for_directories(monkeypatch, code)
+    replace_file(tmp_path / "a.txt", lambda file: print("new", file=file))
+    assert (tmp_path / "a.txt").read_text() == "new\n"
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_directory_whose_sync_failed_is_still_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int
+) -> None:
+    fails_for_directories(monkeypatch, code)
+    with pytest.raises(OSError, match=os.strerror(code)):
+        sync_directory(tmp_path)
 
 
 def test_a_file_is_replaced_whole(tmp_path: Path) -> None:

@@ -19,6 +19,16 @@ SMALLEST_PAGE: Final = 512
 """Bytes; no SQLite database that holds anything is smaller."""
 LONGEST_PATH: Final = 500
 """Bytes; SQLite opens none longer than 512, with what it puts behind the name of its log."""
+_LOCK_ERRORS: Final = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_PROTOCOL,
+        sqlite3.SQLITE_IOERR_LOCK,
+        sqlite3.SQLITE_IOERR_RDLOCK,
+        sqlite3.SQLITE_IOERR_UNLOCK,
+        sqlite3.SQLITE_IOERR_CHECKRESERVEDLOCK,
+    }
+)
 
 _SCHEMA: Final = f"""
 PRAGMA user_version = {SCHEMA_VERSION};
@@ -198,10 +208,22 @@ def refusal(path: Path, why: object) -> RunDirectoryError:
             f"{path}: {why}. Nothing was changed. Update batchgen and run the same command again; "
             "in another directory everything would be bought a second time"
         )
+    if _is_about_locks(why):
+        return RunDirectoryError(
+            f"cannot lock {path}: {why}. Nothing was changed. Close what else has it open; if "
+            "nothing has, its file system has no locks: choose a directory on a local disk with "
+            "--output, or have the share mounted with locks"
+        )
     return RunDirectoryError(
         f"{path} cannot be used: {why}. Nothing was changed. It alone knows what was paid "
         "for: restore it from a copy, or run with another --output"
     )
+
+
+def _is_about_locks(why: object) -> bool:
+    """Tell whether SQLite could not lock its file; ENOLCK of a network mount it calls busy."""
+    code = getattr(why, "sqlite_errorcode", None)
+    return code is not None and (code & 0xFF in _LOCK_ERRORS or code in _LOCK_ERRORS)
 
 
 def _refuse_what_sqlite_would_not(path: Path) -> None:
