@@ -310,7 +310,7 @@ JOBS: Final = [
 JOB_WORDS: Final = [
     *words("version: 1 prompts: matrix: zip: exclude: include: defaults: repeat: provider: run:"),
     *words(
-        "output: budget: notify: poll: timeout: seed prompt id file: random: per: *p &p << !!int"
+        "output: budget: notify: poll: timeout: seed prompt id file: random: per: *p &p <<: !!int"
     ),
     *words(
         "[ ] { } : - ? | > ' \" # % @ ` , ${x} $$ ${ } 1-3 16:9 no 010 0x1F 1e999 .nan .inf ~ null"
@@ -325,6 +325,9 @@ JOB_WORDS: Final = [
     b"\n...\n",
     b"\xc2\x85",
     b"\xe2\x80\xa8",
+    b'"\\ud83e\\udd8a"',
+    b"\\ud83e\\udd8a",
+    "\ue000\ue001".encode(),
     b"\xed\xa0\x80",
     b"\xff\xfe",
     b"\0",
@@ -362,7 +365,7 @@ RECORDS: Final = [
 ]
 LISTS: Final = [
     b"- A fox\n- {prompt: An owl, seed: 7, id: one}\n- '${animal} at dusk'\n- |\n  two\n  lines\n",
-    b"- &p {prompt: a, shift: 3}\n- {prompt: b, <<: x}\n- prompt: c\n  sampler: unipc\n",
+    b"- &p {prompt: a, shift: 3}\n- {prompt: b, <<: *p}\n- prompt: c\n  sampler: unipc\n",
 ]
 
 

@@ -345,7 +345,7 @@ WRONG = [
     Wrong(FOX + "run: {generation: 4}", 2, 7, "not known in run", "goes under run.timeout"),
     Wrong(FOX + "run: {poll: {evry: 4s}}", 2, 14, "not known in run.poll", '"every"?'),
     Wrong(FOX + "provider: {kindd: x}", 2, 12, "not known in provider", '"kind"?'),
-    Wrong(FOX + "<<: {repeat: 1}", 2, 1, '"<<" is not known'),
+    Wrong(FOX + "<<: [repeat, 1]", 2, 1, "the merge key << takes a mapping or a list of them"),
     # Parameters and axes.
     Wrong(FOX + "matrix: [seed]", 2, 9, "matrix: expected a mapping (key: value), not a list"),
     Wrong(FOX + "matrix:", 2, 8, "not nothing", "put something under it, or take the key away"),

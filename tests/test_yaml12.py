@@ -116,24 +116,182 @@ def test_keys_stay_text_whatever_they_look_like() -> None:
     }
 
 
-# Raw, DEL is no YAML; beyond 16 bits JSON writes two escapes where YAML writes one.
-_JSON_TEXT = st.text(st.characters(max_codepoint=0xD7FF, exclude_characters="\x7f"), max_size=20)
+# A control character that stands there as it is, is refused: see below.
+_JSON_TEXT = st.text(st.characters(exclude_categories=("Cs", "Cc"))) | st.text(
+    st.sampled_from(
+        '\x85\u2028\u2029 \t\n\\ud83e"\N{FOX FACE}\N{OLD ITALIC LETTER A}\ue000\ufeff#:'
+    ),
+    max_size=20,
+)
+_JSON = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**20), 10**20)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | _JSON_TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_JSON_TEXT, inner, max_size=4),
+    max_leaves=12,
+)
 
 
 @given(
-    st.recursive(
-        st.none()
-        | st.booleans()
-        | st.integers(-(10**20), 10**20)
-        | st.floats(allow_nan=False, allow_infinity=False)
-        | _JSON_TEXT,
-        lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_JSON_TEXT, inner, max_size=4),
-        max_leaves=12,
-    )
+    _JSON,
+    st.fixed_dictionaries(
+        {
+            "ensure_ascii": st.booleans(),
+            "indent": st.sampled_from([None, 0, 2, "\t"]),
+            "separators": st.sampled_from([None, (",", ":"), (" , ", " : ")]),
+        }
+    ),
 )
-@settings(max_examples=150, deadline=None)
-def test_what_json_can_hold_is_read_as_it_is(value: object) -> None:
-    assert bare(json.dumps(value)) == value
+@example("\ufffe\uffff", {})
+@settings(max_examples=400, deadline=None)
+def test_what_json_can_hold_is_read_as_it_is(value: object, form: dict[str, Any]) -> None:
+    written = json.dumps(value, **form)
+    if any(sign in written for sign in "\ufffe\uffff"):  # no characters, to YAML
+        assert problems(written)
+    else:
+        assert bare(written) == value
+
+
+@pytest.mark.parametrize("sign", ["\x85", "\u2028", "\u2029"])
+def test_a_line_break_of_yaml_1_1_alone_is_a_character_like_any_other(sign: str) -> None:
+    text = f"a: x{sign}y # {sign} z\nb: 'p {sign} q'\nc: \"r {sign} s\"\nd: |\n  t {sign} u\n"
+    assert bare(text) == {
+        "a": f"x{sign}y",
+        "b": f"p {sign} q",
+        "c": f"r {sign} s",
+        "d": f"t {sign} u\n",
+    }
+    assert bare(f"- a{sign}- b") == [f"a{sign}- b"]
+    (problem,) = problems(f"a: x{sign}y\nb: {sign}: [\n")
+    assert problem.place.line == 2
+    assert problem.source == f"b: {sign}: ["
+
+
+def test_a_character_escaped_in_halves_is_one_where_escapes_are_read() -> None:
+    fox, same = r"\ud83e\udd8a", r"\uD83E\uDd8A"
+    assert bare(f'"{fox} {same}"') == "\N{FOX FACE} \N{FOX FACE}"
+    assert bare(f'{{"{fox}": "a{fox}"}}') == {"\N{FOX FACE}": "a\N{FOX FACE}"}
+    assert bare(rf'"\\ud83e\\udd8a \\{fox}"') == "\\ud83e\\udd8a \\\N{FOX FACE}"
+    # Elsewhere a \ is a \.
+    text = f"plain: {fox} {same}\nquoted: '{fox}'\nblock: |-\n  {same}\nboth: \"{fox}\""
+    assert bare(text) == {
+        "plain": f"{fox} {same}",
+        "quoted": fox,
+        "block": same,
+        "both": "\N{FOX FACE}",
+    }
+
+
+def test_characters_of_private_use_stay_what_they_are_beside_escaped_halves() -> None:
+    own = "".join(map(chr, range(0xE000, 0xE100)))
+    assert bare(rf'["{own} \ud83e\udd8a", "\ue100 \U0000e101", \ue102]') == [
+        f"{own} \N{FOX FACE}",
+        "\ue100 \ue101",
+        r"\ue102",
+    ]
+    every = "".join(map(chr, range(0xE000, 0xF900)))
+    assert "half of a character" in problems(rf'"{every} \ud83e\udd8a"')[0].message
+
+
+def test_places_count_escapes_as_they_are_written() -> None:
+    source = Source("job.yaml", '{"a \\ud83e\\udd8a": ["\\ud83e\\udd8a", \u2028 x, y]}')
+    node = read(source).value["a \N{FOX FACE}"]
+    first, last = node.value[0], node.value[-1]
+    assert (first.place.column, first.end) == (21, 35)
+    assert source.text[last.place.column - 1] == "y"
+
+
+@pytest.mark.parametrize(
+    ("written", "column"),
+    [
+        (r'"x \ud83e"', 6),
+        (r'"\udd8a\ud83e"', 4),
+        (r'"\ud83e \udd8a"', 4),
+        (r'"\ud83e\ud83e\udd8a"', 4),
+        (r'"\U00110000"', 4),
+    ],
+)
+def test_half_of_an_escaped_character_is_a_mistake_at_its_place(written: str, column: int) -> None:
+    (problem,) = problems(written)
+    assert problem.message.endswith("this escape is half of a character, or no character")
+    assert problem.place == Place("job.yaml", 1, column)
+
+
+@pytest.mark.parametrize("sign", ["\x7f", "\x92", "\x07", "\ufffe"])
+def test_a_control_character_is_refused_in_quotes_too(sign: str) -> None:
+    (problem,) = problems(f'a: "x{sign}"')
+    assert problem.place == Place("job.yaml", 1, 6)
+    assert f"U+{ord(sign):04X} is not allowed" in problem.message
+
+
+def test_a_merge_key_brings_what_a_mapping_does_not_say_itself() -> None:
+    assert bare("a: &a {x: 1, y: 2}\nb: {y: 3, <<: *a, z: 4}\nc:\n  <<: *a\n  x: 5") == {
+        "a": {"x": 1, "y": 2},
+        "b": {"y": 3, "x": 1, "z": 4},
+        "c": {"x": 5, "y": 2},
+    }
+
+
+def test_of_several_merged_mappings_the_first_one_counts() -> None:
+    text = "- &a {x: 1}\n- &b {x: 2, y: 2}\n- {<<: [*a, *b, {z: 3}]}\n- &d {<<: *b, y: 4}\n- <<: *d"
+    assert bare(text)[2:] == [{"x": 1, "y": 2, "z": 3}, {"x": 2, "y": 4}, {"x": 2, "y": 4}]
+
+
+def test_merged_keys_stand_where_the_merge_key_does_and_know_where_they_were_written() -> None:
+    text = "a: &a\n  x: 1\n  y: 1\n  d: 1\n  c: 1\nb:\n  w: 0\n  <<: *a\n  z: 2\n"
+    node = read(Source("job.yaml", text)).value["b"]
+    assert list(node.value) == list(node.bare()) == ["w", "x", "y", "d", "c", "z"]
+    assert node.keys["x"] == Place("job.yaml", 2, 3)
+    assert node.value["x"].place == Place("job.yaml", 2, 6)
+
+
+def test_a_merge_key_in_quotes_is_a_key_like_any_other() -> None:
+    assert bare("{\"<<\": {x: 1}, 'a': <<}") == {"<<": {"x": 1}, "a": "<<"}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "column", "said"),
+    [
+        ("a: &a [1]\nb: {<<: *a}", 2, 5, "takes a mapping or a list of them"),
+        ("a: &a x\nb:\n  <<: *a", 3, 3, "takes a mapping or a list of them"),
+        ("b: {<<: }", 1, 5, "takes a mapping or a list of them"),
+        ("a: &a {x: 1}\n<<: *a\nb: 2\n<<: *a", 4, 1, "'<<' is written twice, first in line 2"),
+        ("a: &a {x: 1}\nb: {<<: *a, x: 2, x: 3}", 2, 19, "'x' is written twice, first in line 2"),
+        ("a: &a {<<: *a}", 1, 12, "the alias *a has no anchor before it"),
+    ],
+)
+def test_what_cannot_be_merged_is_said_where_it_is_merged(
+    text: str, line: int, column: int, said: str
+) -> None:
+    (problem,) = problems(text)
+    assert problem.place == Place("job.yaml", line, column)
+    assert said in problem.message
+
+
+def test_merging_cannot_grow_without_bound() -> None:
+    keys = ", ".join(f"k{number}: 1" for number in range(1000))
+    rows = [f"- &a0 {{{keys}}}", *(f"- &a{n + 1} {{<<: *a{n}}}" for n in range(200))]
+    (problem,) = problems("\n".join(rows))
+    assert problem.message == "aliases repeat more than 100,000 values"
+
+
+_MAPPINGS = st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 9), max_size=5)
+
+
+@given(st.lists(_MAPPINGS, min_size=1, max_size=4), _MAPPINGS, _MAPPINGS)
+@settings(max_examples=100, deadline=None)
+def test_merging_is_what_pyyaml_makes_of_it(
+    merged: list[dict[str, int]], before: dict[str, int], behind: dict[str, int]
+) -> None:
+    behind = {key: value for key, value in behind.items() if key not in before}
+    lines = [f"- &m{number} {json.dumps(mapping)}" for number, mapping in enumerate(merged)]
+    entries = [f"{key}: {value}" for key, value in before.items()]
+    entries.append(f"<<: [{', '.join(f'*m{number}' for number in range(len(merged)))}]")
+    entries += [f"{key}: {value}" for key, value in behind.items()]
+    text = "\n".join([*lines, f"- {{{', '.join(entries)}}}"])
+    assert bare(text) == yaml.safe_load(text)
 
 
 @given(st.text())

@@ -9,10 +9,8 @@ from batchgen.errors import JobFileError, Place, Problem
 
 MAX_BYTES: Final = 64 * 1024 * 1024
 
-YAML_LINE_END: Final = re.compile("\r\n|[\r\n\x85\u2028\u2029]")
-"""What the parser counts as the end of a line: YAML 1.1, section 4.2, which libyaml follows."""
 LINE_END: Final = re.compile(r"\r\n|[\r\n]")
-"""What editors count."""
+"""What editors count, and YAML 1.2 (section 5.4)."""
 _LINE: Final = re.compile(r"[^\r\n]*(?:\r\n|[\r\n])|[^\r\n]+\Z")
 
 MAX_SHOWN: Final = 160
@@ -31,18 +29,17 @@ _SECRET: Final = re.compile(
 class Source:
     """A file's text, which draws problems with the line they stand on."""
 
-    def __init__(self, name: str, text: str, line_end: re.Pattern[str] = YAML_LINE_END) -> None:
+    def __init__(self, name: str, text: str) -> None:
         self.name = name
         self.text = text
         self.discreet = False
         """Whether no line may be shown: a column of the file holds secrets."""
-        self._line_end = line_end
         self._lines: list[str] | None = None
 
     def line(self, number: int) -> str:
         """Return a line, counted from 1, without its ending; empty where there is none."""
         if self._lines is None:
-            self._lines = self._line_end.split(self.text)
+            self._lines = LINE_END.split(self.text)
         return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
     def each_line(self) -> Iterator[str]:
@@ -73,7 +70,6 @@ def read_bounded(path: Path) -> bytes:
 def decode(
     name: str,
     raw: bytes,
-    line_end: re.Pattern[str] = YAML_LINE_END,
     too_large: str = "put long lists of prompts into a .txt file: prompts: {file: prompts.txt}",
 ) -> Source:
     """Decode a text file as UTF-8, a byte order mark allowed.
@@ -81,7 +77,6 @@ def decode(
     Args:
         name: How to name the file in messages.
         raw: What it holds.
-        line_end: What ends a line of it.
         too_large: What to do where it is larger than MAX_BYTES.
 
     Raises:
@@ -91,7 +86,7 @@ def decode(
         said = f"is larger than {MAX_BYTES // 2**20} MiB"
         raise JobFileError([Problem(Place(name), said, hint=too_large)])
     try:
-        return Source(name, raw.decode("utf-8-sig"), line_end)
+        return Source(name, raw.decode("utf-8-sig"))
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         raise JobFileError(

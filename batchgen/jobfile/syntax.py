@@ -37,6 +37,11 @@ _MEANINGS: Final = (
     ("did not find expected <document start>", "text follows where the file has ended", _QUOTE),
     ("found undefined tag handle", "text cannot begin with !", _QUOTE),
     ("found unknown escape character", "this is no escape that YAML knows", _ESCAPE),
+    (
+        "found invalid Unicode character escape code",
+        "this escape is half of a character, or no character",
+        "write the character itself, or both halves of it as JSON does",
+    ),
 )
 """How the parser's sentence begins, what it means, and how to mend it."""
 _KEY_ALONE: Final = re.compile(r"\s*[\w.-]+\Z")

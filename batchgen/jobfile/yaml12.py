@@ -2,7 +2,8 @@
 
 PyYAML's own resolvers are YAML 1.1: `16:9` is 969 to them, `no` is false and `010` is 8. So its
 events are taken and the values are built here, one by one, with bounds on size, depth and aliases.
-No tags, no objects: what comes out is text, numbers, booleans, nothing, lists and mappings.
+No tags, no objects: what comes out is text, numbers, booleans, nothing, lists and mappings. Of
+YAML 1.1 the merge key `<<` is read as well, since people write it (yaml.org/type/merge.html).
 """
 
 import re
@@ -14,6 +15,7 @@ import yaml
 
 from batchgen.errors import JobFileError, Place, Problem
 from batchgen.jobfile.source import MAX_SHOWN, Source
+from batchgen.jobfile.standins import with_stand_ins
 from batchgen.jobfile.syntax import character_problem, syntax_problem
 from batchgen.models import describe
 
@@ -102,7 +104,7 @@ def read_items(source: Source, hint: str) -> Iterator[Node]:
 def _steps(builder: "_Builder", source: Source) -> Iterator[None]:
     """Let the builder take the text; pause wherever it has something to hand over."""
     try:
-        loader = _LOADER(source.text)
+        loader = _LOADER(builder.stand_ins.text)
         while (event := loader.get_event()) is not None:
             builder.take(event)
             if builder.handed_over:
@@ -157,12 +159,39 @@ class _Halt(Exception):
         self.hint = hint
 
 
+_MERGE: Final = "<<"
+_MERGES: Final = "the merge key << takes a mapping or a list of them"
+_MERGE_HINT: Final = "give a mapping an anchor, `&base {...}`, and merge its alias: `<<: *base`"
+
+
+@dataclass(slots=True)
+class _Open:
+    """A list or mapping that is not whole yet.
+
+    Attributes:
+        node: What there is of it.
+        anchor: Its anchor.
+        key: A mapping's key that waits for its value, None between two entries; "" in a list.
+        merge: Where a mapping's merge key stands.
+        merging: Whether the key that waits is the merge key.
+        inherited: Keys that were merged, and that keys of its own may still replace.
+    """
+
+    node: Node
+    anchor: str | None
+    key: str | None
+    merge: Place | None = None
+    merging: bool = False
+    inherited: set[str] = field(default_factory=set)
+
+
 class _Builder:
     """Takes parser events and builds nodes, with a stack instead of recursion.
 
     Attributes:
         problems: What is wrong although the parser took it.
         root: The document, when it is whole.
+        stand_ins: The text as the parser is to read it.
         handed_over: Whole items of the outermost list, where they are not to be kept in it.
     """
 
@@ -170,10 +199,10 @@ class _Builder:
         self.problems: list[Problem] = []
         self.root: Node | None = None
         self.handed_over: list[Node] = []
+        self.stand_ins = with_stand_ins(source.text)
         self._hands_over = hands_over
         self._source = source
-        self._stack: list[tuple[Node, str | None]] = []  # open collection, its anchor
-        self._key: list[str | None] = []  # a mapping's key that waits for its value; "" of a list
+        self._stack: list[_Open] = []
         self._anchors: dict[str, Node] = {}
         self._aliased = 0
 
@@ -190,9 +219,8 @@ class _Builder:
                 self._tag(event, implicit=event.implicit)
                 self._open(Node({}, self._place(event.start_mark)), event)
             case yaml.SequenceEndEvent() | yaml.MappingEndEvent():
-                node, anchor = self._stack.pop()
-                self._key.pop()
-                self._place_value(node, anchor)
+                whole = self._stack.pop()
+                self._place_value(whole.node, whole.anchor)
             case yaml.AliasEvent():
                 self._alias(event)
             case yaml.DocumentStartEvent() if self.root is not None:
@@ -221,12 +249,12 @@ class _Builder:
             )
 
     def _scalar(self, event: Any) -> None:
-        begin, text = event.start_mark, event.value
+        begin, text = event.start_mark, self.stand_ins.undo(event.value, escapes=event.style == '"')
         place = Place(self._source.name, begin.line + 1, begin.column + 1)
-        if self._awaits_key():
-            self._take_key(text, place)
-            return
         plain = not event.style
+        if self._awaits_key():
+            self._take_key(text, place, plain=plain)
+            return
         end = event.end_mark
         value = resolve(text) if plain else text
         node = Node(value, place, end.column + 1, end.line + 1, plain=plain)
@@ -237,25 +265,30 @@ class _Builder:
             raise self._halt(event, "a list or mapping cannot be a key")
         if len(self._stack) >= MAX_DEPTH:
             raise self._halt(event, f"nested more than {MAX_DEPTH} deep")
-        self._stack.append((node, event.anchor))
-        self._key.append("" if isinstance(node.value, list) else None)
+        key = "" if isinstance(node.value, list) else None
+        self._stack.append(_Open(node, event.anchor, key))
 
     def _awaits_key(self) -> bool:
-        return bool(self._key) and self._key[-1] is None
+        return bool(self._stack) and self._stack[-1].key is None
 
-    def _take_key(self, key: str, place: Place) -> None:
-        mapping, _ = self._stack[-1]
-        if key in mapping.value:
-            self.problems.append(
-                self._source.problem(
-                    place,
-                    f"{key!r} is written twice, first in line {mapping.keys[key].line}",
-                    hint="keep one of them",
-                    width=len(key),
-                )
-            )
-        mapping.keys[key] = place
-        self._key[-1] = key
+    def _take_key(self, key: str, place: Place, *, plain: bool) -> None:
+        into = self._stack[-1]
+        into.key = key
+        into.merging = plain and key == _MERGE
+        if into.merging:
+            if into.merge is not None:
+                self._twice(key, into.merge, place, "write one, with a list: <<: [*a, *b]")
+            into.merge = place
+            return
+        if key in into.inherited:
+            into.inherited.remove(key)
+        elif key in into.node.keys:
+            self._twice(key, into.node.keys[key], place, "keep one of them")
+        into.node.keys[key] = place
+
+    def _twice(self, key: str, first: Place, place: Place, hint: str) -> None:
+        said = f"{key!r} is written twice, first in line {first.line}"
+        self.problems.append(self._source.problem(place, said, hint=hint, width=len(key)))
 
     def _place_value(self, node: Node, anchor: str | None) -> None:
         if anchor is not None:
@@ -280,13 +313,33 @@ class _Builder:
         if not self._stack:
             self.root = node
             return
-        parent, _ = self._stack[-1]
+        into = self._stack[-1]
+        parent = into.node
         parent.size += node.size
-        if node.height >= parent.height:
-            parent.height = node.height + 1
+        if into.merging:
+            self._merge(into, node)
+            return
+        parent.height = max(parent.height, node.height + 1)
         if isinstance(parent.value, list):
             whole = self._hands_over and len(self._stack) == 1
             (self.handed_over if whole else parent.value).append(node)
         else:
-            parent.value[self._key[-1]] = node
-            self._key[-1] = None
+            parent.value[into.key] = node
+            into.key = None
+
+    def _merge(self, into: _Open, merged: Node) -> None:
+        """Take over what a mapping does not say itself; of several the first to say it counts."""
+        into.key, into.merging = None, False
+        mappings = merged.value if isinstance(merged.value, list) else [merged]
+        if not all(isinstance(mapping.value, dict) for mapping in mappings):
+            place = into.merge or merged.place
+            problem = self._source.problem(place, _MERGES, hint=_MERGE_HINT, width=len(_MERGE))
+            self.problems.append(problem)
+            return
+        own = into.node
+        for mapping in mappings:
+            own.height = max(own.height, mapping.height)
+            for key, node in mapping.value.items():
+                if key not in own.value:
+                    own.value[key], own.keys[key] = node, mapping.keys[key]
+                    into.inherited.add(key)

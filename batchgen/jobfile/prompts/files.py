@@ -1,6 +1,5 @@
 """Prompt files: which reader reads which, and what is wrong with a file as a whole."""
 
-import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import Final
@@ -12,8 +11,6 @@ from batchgen.jobfile.prompts.table import read_table
 from batchgen.jobfile.prompts.written import PromptReader, WrittenPrompt
 from batchgen.jobfile.schema import PROMPT_FILES
 from batchgen.jobfile.source import (
-    LINE_END,
-    YAML_LINE_END,
     Source,
     decode,
     first_unreadable,
@@ -49,7 +46,7 @@ def read_prompt_file(
         )
         hint = _HINTS.get(ending, "write a prompt a line into a .txt file")
         raise JobFileError([Problem(Place(shown), said, hint=hint)])
-    source = _text(path, shown, YAML_LINE_END if ending in _YAML else LINE_END)
+    source = _text(path, shown)
     if ending not in _YAML and (wrong := first_unreadable(source, "a prompt file")) is not None:
         raise JobFileError([wrong])
     into.sources[shown] = source
@@ -66,13 +63,13 @@ def read_prompt_file(
         raise JobFileError([Problem(Place(shown), "holds no prompt")])
 
 
-def _text(path: Path, shown: str, line_end: re.Pattern[str]) -> Source:
+def _text(path: Path, shown: str) -> Source:
     try:
         raw = read_bounded(path)
     except (OSError, ValueError) as error:  # the latter of a NUL in the path
         reason = getattr(error, "strerror", None) or str(error)
         raise JobFileError([Problem(Place(shown), f"cannot be read: {reason}")]) from None
-    return decode(shown, raw, line_end, "split it into several files, each with a job of its own")
+    return decode(shown, raw, "split it into several files, each with a job of its own")
 
 
 def _read_lines(source: Source, into: PromptReader) -> None:
