@@ -70,8 +70,9 @@ class Provider:
         # Told apart from those of an earlier run of a smaller job.
         return Accepted(f"id:{len(self._durations)}:{number}")
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
         """Say whether it is done."""
+        del model
         self.polls += 1
         now = self._clock.outside()
         late = now - self._done_at[int(generation_id.rpartition(":")[2])]

@@ -177,8 +177,8 @@ class Spread(Provider):
         self.makes = 10.0
         self._hosts = hosts
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
-        outcome = await super().fetch(generation_id)
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
+        outcome = await super().fetch(generation_id, model)
         if isinstance(outcome, Completed):
             number = int(generation_id.removeprefix("id:"))
             return replace(outcome, url=self._hosts[number % len(self._hosts)].url)

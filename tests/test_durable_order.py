@@ -48,10 +48,10 @@ class Watching(Scripted):
         self.intents.append(self._look(sql, client_request_id))
         return await super().submit(body, client_request_id)
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
         sql = "SELECT status FROM tasks WHERE generation_id = ?"
         self.ids.append(self._look(sql, generation_id))
-        return await super().fetch(generation_id)
+        return await super().fetch(generation_id, model)
 
 
 async def test_no_submit_leaves_before_its_intent_is_on_disk(

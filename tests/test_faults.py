@@ -360,6 +360,7 @@ def test_every_fault_there_is_is_tried_above() -> None:
     rules += [rule for rule, *_ in DOWNLOADS]
     tried = {rule["do"] for rule in rules} | {
         "same_id",
+        "others_answer",
         "close_idle",
     }
     assert tried == set(_RULES)
@@ -372,6 +373,23 @@ async def test_the_same_id_is_given_twice_and_nothing_else_is_taken() -> None:
         second = await server.submit("two")
         assert second.json["id"] == first.json["id"]
         assert server.taken == 1
+
+
+async def test_a_submit_is_taken_and_answered_with_another_s_id() -> None:
+    async with serving({"on": "submit", "do": "same_id", "taken": True}) as server:
+        first = await server.submit("one")
+        assert (await server.submit("two")).json["id"] == first.json["id"]
+        assert server.taken == 2
+
+
+async def test_a_fetch_is_answered_with_where_another_generation_stands() -> None:
+    async with serving({"on": "fetch", "do": "others_answer"}) as server:
+        first = (await server.submit("one")).json["id"]
+        second = (await server.submit("two")).json["id"]
+        for asked in (first, second):
+            answer = (await server.fetch(asked)).json
+            assert answer["id"] == first
+            assert answer["video"]["url"]
 
 
 async def test_an_idle_connection_is_closed_without_having_been_announced() -> None:

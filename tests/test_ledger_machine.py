@@ -739,7 +739,8 @@ class Line:
         await self._clock.sleep(plan.seconds)
         return outcome
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
+        del model
         return self._server.poll(generation_id) if self.alive else NotSent("no more")
 
     async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:

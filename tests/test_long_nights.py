@@ -137,7 +137,8 @@ class Provider:
         await self._clock.sleep(self.answers_after)
         return trouble[1] if trouble is not None else Accepted(generation_id)
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
+        del model
         trouble = await self._trouble(Phase.FETCH)
         if trouble is not None:
             return trouble[1]

@@ -64,6 +64,8 @@ COLUMNS = [
     "cost_is_estimate",
     "job_sha256",
     "batchgen_version",
+    "server",
+    "run_id",
 ]
 """As the contract lists them, without the parameters and variables that differ by job."""
 NASTY = [
@@ -103,7 +105,12 @@ async def bring(ledger: Ledger, name: str, status: Status) -> None:
     if status is Status.PENDING:
         return
     await ledger.intend(
-        name, client_request_id=f"c-{name}", body_sha256="0", reserved_usd=0.06, at=NOW
+        name,
+        client_request_id=f"c-{name}",
+        body_sha256="0",
+        reserved_usd=0.06,
+        base_url="https://api.test",
+        at=NOW,
     )
     match status:
         case Status.SUBMITTING:
@@ -253,6 +260,8 @@ def test_a_row_says_all_that_is_known_of_a_video(ledger: Ledger) -> None:
         "cost_is_estimate": False,
         "job_sha256": hashlib.sha256(source.encode()).hexdigest(),
         "batchgen_version": __version__,
+        "server": "https://api.test",
+        "run_id": ledger.run_id,
     }
     [cells] = table(ledger.directory.path / "manifest.csv")
     assert (cells["cost_is_estimate"], cells["index"], cells["shift"]) == ("false", "0", "")

@@ -12,9 +12,19 @@ import anyio
 import pytest
 from aiohttp import web
 
-from batchgen.errors import LedgerError, first_error
+from batchgen.cli.driving import exit_code
+from batchgen.errors import ExitCode, LedgerError, first_error
 from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
-from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
+from batchgen.job import (
+    Budget,
+    Job,
+    OnAmbiguous,
+    Output,
+    PollSettings,
+    Prompt,
+    ProviderSettings,
+    RunSettings,
+)
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
@@ -68,6 +78,7 @@ class Scripted:
         self.log_works = True
         self.same_id: str | None = None
         self.polls: Counter[str] = Counter()
+        self.asked_at: set[str | None] = set()
         self.in_flight = 0
         self.most_in_flight = 0
 
@@ -85,7 +96,8 @@ class Scripted:
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         return Accepted(generation_id)
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
+        self.asked_at.add(model)
         self.polls[generation_id] += 1
         if self.fetch_answers[generation_id]:
             return self.fetch_answers[generation_id].pop(0)
@@ -463,6 +475,86 @@ async def test_an_id_that_was_given_before_is_not_believed(
     summary, events = await do(job(tmp_path, 2), provider)
     assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
     assert any("was given to another task" in str(event) for event in events)
+
+
+async def left_in_flight(tmp_path: Path, provider: Scripted, server: str | None = None) -> Job:
+    """Leave one generation in flight, as a kill does."""
+    made = replace(job(tmp_path), provider=ProviderSettings(base_url=server))
+    provider.every_fetch = [Pending("queued")]
+
+    async def leave(run: Run) -> None:
+        await provider.has_taken(1)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    summary, _ = await do(made, provider, meanwhile=leave)
+    assert summary.counts == {Status.IN_FLIGHT: 1}
+    provider.every_fetch = []
+    provider.polls.clear()
+    provider.asked_at.clear()
+    return made
+
+
+async def test_a_generation_is_asked_about_at_the_model_it_was_submitted_to(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made = await left_in_flight(tmp_path, provider)
+    other = ProviderSettings(model="alibaba/wan2.1-t2v-turbo")
+    await do(replace(made, provider=other), provider)
+    assert provider.asked_at == {made.provider.model, other.model}
+    with Ledger.open(tmp_path / "run") as ledger:
+        assert [record.status for record in ledger.records()] == ["succeeded"] * 2
+
+
+async def test_a_generation_is_never_asked_about_at_another_server_and_is_not_lost(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made = await left_in_flight(tmp_path, provider, "http://127.0.0.1:1")
+    elsewhere = replace(made, provider=ProviderSettings(base_url="http://127.0.0.1:2"))
+    summary, events = await do(elsewhere, provider)
+    assert not provider.polls
+    assert summary.counts == {Status.IN_FLIGHT: 1}
+    assert exit_code(summary) is ExitCode.INCOMPLETE
+    assert "1 submitted at http://127.0.0.1:1, where this job does not go now" in notices(events)
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert len(provider.taken) == 1
+
+
+async def test_a_submit_in_doubt_is_not_judged_by_another_server_s_log(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made = replace(
+        job(tmp_path, on_ambiguous=OnAmbiguous.RESUBMIT),
+        provider=ProviderSettings(base_url="http://127.0.0.1:1"),
+    )
+    provider.submit_answers = [Interrupted("reset")]
+    provider.log_works = False
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.UNRESOLVED: 1}
+    provider.log_works = True
+    elsewhere = replace(made, provider=ProviderSettings(base_url="http://127.0.0.1:2"))
+    summary, _ = await do(elsewhere, provider)
+    assert summary.counts == {Status.UNRESOLVED: 1}
+    assert not provider.taken, "the other server's empty log proves nothing"
+    with Ledger.open(tmp_path / "run") as ledger:
+        [held] = ledger.unresolved()
+    provider.logged = {held.client_request_id or "": "id:taken"}
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert not provider.taken
+
+
+async def test_client_request_ids_name_the_task_and_the_run_directory(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    await do(job(tmp_path, 2), provider)
+    with Ledger.open(tmp_path / "run") as ledger:
+        run_id, names = ledger.run_id, {record.task_id for record in ledger.records()}
+    with Ledger.open(tmp_path / "elsewhere") as ledger:
+        assert ledger.run_id != run_id
+    assert {tuple(sent.split(".")[:2]) for sent in provider.taken} == {
+        (name, run_id) for name in names
+    }
 
 
 async def test_an_id_the_ledger_cannot_keep_is_rescued_and_the_next_run_finds_it(

@@ -166,6 +166,48 @@ def test_the_head_s_id_serves_where_the_body_has_none(content: bytes) -> None:
     assert wire.read_submit(200, {"x-inference-id": ID}, content) == Accepted(ID)
 
 
+@pytest.mark.parametrize("bare", [ID, ID.partition(":")[0]])
+def test_an_answer_that_names_the_generation_once_with_its_model_and_once_without_is_believed(
+    bare: str,
+) -> None:
+    assert wire.read_submit(201, {"x-inference-id": bare}, body(id=ID)) == Accepted(ID)
+    assert wire.read_fetch(200, {}, body(id=bare, status="queued"), generation_id=ID) == Pending(
+        "queued", queued=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("headers", "content"),
+    [
+        ({"x-inference-id": "another"}, body(id=ID)),
+        ({}, body(id=ID, generation_id="another")),
+    ],
+)
+def test_an_answer_to_a_submit_that_names_two_generations_is_not_believed(
+    headers: dict[str, str], content: bytes
+) -> None:
+    assert isinstance(wire.read_submit(201, headers, content), Unusable)
+
+
+@pytest.mark.parametrize("name", ["id", "generation_id"])
+@pytest.mark.parametrize("status", ["queued", "error", "completed"])
+def test_an_answer_about_another_generation_is_not_an_answer_about_this_one(
+    name: str, status: str
+) -> None:
+    other = ID.replace("9", "8", 1)
+    content = body(**{name: other, "status": status, "video": {"url": "https://h/x.mp4"}})
+    outcome = wire.read_fetch(200, {}, content, generation_id=ID)
+    assert outcome == Unusable(f"an answer about another generation, {other}")
+
+
+@pytest.mark.parametrize("strange", [None, 7, "", "x" * 10_000, ["x"]])
+def test_a_fetch_whose_answer_names_no_generation_is_about_the_one_that_was_asked_for(
+    strange: object,
+) -> None:
+    outcome = wire.read_fetch(200, {}, body(id=strange, status="queued"), generation_id=ID)
+    assert outcome == Pending("queued", queued=True)
+
+
 @pytest.mark.parametrize(
     "unusable",
     [

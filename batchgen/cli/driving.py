@@ -30,7 +30,14 @@ _STOPPED = {
 }
 COLLECT_AFTER = 20_000
 """New objects after which the garbage collector looks; Python's 700 are a few requests' worth."""
-_OPEN = (Status.FAILED, Status.TIMED_OUT, Status.UNRESOLVED)
+_OPEN = (
+    Status.FAILED,
+    Status.TIMED_OUT,
+    Status.UNRESOLVED,
+    # Left by a run that did all it could: they were submitted at another server.
+    Status.IN_FLIGHT,
+    Status.COMPLETED,
+)
 
 
 def drive(

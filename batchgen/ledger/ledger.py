@@ -4,10 +4,11 @@ It never talks to a provider and decides nothing: it checks that a step is allow
 """
 
 import json
+import secrets
 import sqlite3
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, TypeVar
 
@@ -110,6 +111,19 @@ class Ledger:
                 f"{self.directory.path} holds tasks of the provider {holder}, not {provider_kind}; "
                 "choose another directory with --output"
             )
+
+    @cached_property
+    def run_id(self) -> str:
+        """The run directory's own id, which tells its submits from those of the same job elsewhere.
+
+        12 hexadecimal digits, drawn when the ledger was made.
+        """
+        sql = "SELECT value FROM about WHERE key = 'run_id'"
+        return str(self._writer.ask(lambda db: db.execute(sql).fetchone())[0])
+
+    def new_client_request_id(self, task_id: str) -> str:
+        """Make up what a submit is sent with: task, run directory and 64 bits of chance."""
+        return f"{task_id}.{self.run_id}.{secrets.token_hex(8)}"
 
     def admit(self, tasks: Iterable[tuple[Task, int, str]]) -> Admission:
         """Take in a job's tasks: new ones join, known ones keep their state and their name.
@@ -352,8 +366,17 @@ class Ledger:
         body_sha256: str,
         reserved_usd: float | None,
         at: float,
+        base_url: str | None = None,
     ) -> None:
         """Note that a submit is about to leave. Without it no POST is made.
+
+        Args:
+            task_id: The task.
+            client_request_id: What the submit is sent with.
+            body_sha256: Hash of what is sent.
+            reserved_usd: US dollars it may cost; None where nobody knows.
+            at: Unix seconds.
+            base_url: Where it goes; None for the sandbox inside the run.
 
         Raises:
             LedgerError: It could not be made durable, or an id could not, earlier.
@@ -368,6 +391,7 @@ class Ledger:
                 Status.SUBMITTING,
                 client_request_id=client_request_id,
                 submitted_at=at,
+                base_url=base_url,
             )
             db.execute(
                 "INSERT INTO submits (client_request_id, task_id, attempt, body_sha256,"

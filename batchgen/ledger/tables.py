@@ -133,6 +133,11 @@ class Record:
     base_url: str | None
 
     @property
+    def model(self) -> str:
+        """Return the model it is for, which may not be the job's any more."""
+        return str(self.task.params["model"])
+
+    @property
     def file_name(self) -> str:
         """Return where the video lies, relative to the run directory."""
         return file_name(self.stem)

@@ -113,11 +113,14 @@ class AimlApi:
             return self._without_key(wire.read_submit(answer.status, answer.headers, answer.body))
         return answer
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
         """Ask how a generation stands. Cancelling it costs nothing."""
-        answer = await self._query(wire.fetch_path(self._model, generation_id))
+        answer = await self._query(wire.fetch_path(model or self._model, generation_id))
         if isinstance(answer, _Answer):
-            return self._without_key(wire.read_fetch(answer.status, answer.headers, answer.body))
+            outcome = wire.read_fetch(
+                answer.status, answer.headers, answer.body, generation_id=generation_id
+            )
+            return self._without_key(outcome)
         return answer
 
     async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:

@@ -3,10 +3,19 @@
 from collections.abc import Collection
 from typing import Final, Protocol
 
+from batchgen.job import ProviderSettings
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
 
 BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
 """Where a provider is when the job does not say; the sandbox is wherever it was started."""
+
+
+def lasting_base_url(settings: ProviderSettings) -> str | None:
+    """Return the root of the API that a later run will find there again.
+
+    None for the sandbox inside a run, which has another port in each.
+    """
+    return settings.base_url or BASE_URLS.get(settings.kind)
 
 
 class Provider(Protocol):
@@ -22,8 +31,14 @@ class Provider(Protocol):
         Cancelling it leaves the submit in doubt.
         """
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
-        """Ask how a generation stands. Cancelling it costs nothing."""
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
+        """Ask how a generation stands. Cancelling it costs nothing.
+
+        Args:
+            generation_id: The generation.
+            model: The model it was submitted to, which may not be the job's any more; None takes
+                the job's.
+        """
 
     async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
         """Look submits up in the provider's request log.

@@ -59,25 +59,35 @@ def read_submit(status: int, headers: Headers, body: bytes) -> SubmitOutcome:
     """Read the answer to a submit."""
     if not 200 <= status < 300:
         return answered(status, headers, body)
-    content = parse_object(body)
-    for found in (
-        content.get("id"),
-        content.get("generation_id"),
-        # The same id, for a body that was cut or is no JSON.
-        headers.get(ID_HEADER),
-    ):
-        if isinstance(found, str) and usable_id(found):
-            return Accepted(found)
-    return Unusable(f"HTTP {status} without a generation id")
+    # The head repeats the id, which helps where the body was cut or is not JSON.
+    named = [*_ids(parse_object(body)), *filter(usable_id, (headers.get(ID_HEADER, ""),))]
+    if not named:
+        return Unusable(f"HTTP {status} without a generation id")
+    if not all(is_same_generation(named[0], other) for other in named):
+        return Unusable(f"HTTP {status} that names two generations")
+    return Accepted(named[0])
 
 
-def read_fetch(status: int, headers: Headers, body: bytes) -> FetchOutcome:
-    """Read the answer to a fetch. An unknown or missing status means still pending."""
+def read_fetch(
+    status: int, headers: Headers, body: bytes, *, generation_id: str | None = None
+) -> FetchOutcome:
+    """Read the answer to a fetch. An unknown or missing status means still pending.
+
+    Args:
+        status: HTTP status.
+        headers: Of the answer.
+        body: Of the answer.
+        generation_id: What was asked about: an answer that names another generation is not an
+            answer about this one, but a cache's or a proxy's mistake. None believes any.
+    """
     if not 200 <= status < 300:
         return answered(status, headers, body)
     content = parse_object(body)
     if not content:
         return Unusable(f"HTTP {status} whose body is no JSON object")
+    for named in _ids(content):
+        if generation_id is not None and not is_same_generation(named, generation_id):
+            return Unusable(f"an answer about another generation, {named[:100]}")
     word = content.get("status")
     word = word.strip().lower() if isinstance(word, str) else ""
     if word in DONE_WORDS:
@@ -85,6 +95,20 @@ def read_fetch(status: int, headers: Headers, body: bytes) -> FetchOutcome:
     if word in FAILED_WORDS:
         return _failure(content)
     return Pending(printable(word)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
+
+
+def _ids(content: Mapping[str, Any]) -> list[str]:
+    """Return the generation ids that a body names."""
+    named = (content.get("id"), content.get("generation_id"))
+    return [text for text in named if isinstance(text, str) and usable_id(text)]
+
+
+def is_same_generation(one: str, other: str) -> bool:
+    """Tell whether two ids name one generation, also where one lacks the model at its end.
+
+    An id is a UUID, a colon and the model; a server may well answer with the first part alone.
+    """
+    return one == other or one == other.partition(":")[0] or other == one.partition(":")[0]
 
 
 def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None] | None:

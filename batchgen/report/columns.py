@@ -31,4 +31,6 @@ TAIL: Final = (
     "cost_is_estimate",
     "job_sha256",
     "batchgen_version",
+    "server",
+    "run_id",
 )

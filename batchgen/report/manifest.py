@@ -48,12 +48,14 @@ class Layout:
         variables: Name and column of each variable.
         provider: Kind of the provider.
         job_sha256: Hash of the job file; None for a job built in code.
+        run_id: The run directory's own id.
     """
 
     parameters: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...]
     provider: str
     job_sha256: str | None
+    run_id: str
 
     @classmethod
     def of(cls, job: Job, ledger: Ledger) -> "Layout":
@@ -66,6 +68,7 @@ class Layout:
             variables=tuple((name, f"var_{name}") for name in variables),
             provider=job.provider.kind,
             job_sha256=hashlib.sha256(job.source.encode()).hexdigest() if job.source else None,
+            run_id=ledger.run_id,
         )
 
     @property
@@ -120,6 +123,8 @@ class Layout:
             else bool(record.cost_is_estimate),
             "job_sha256": self.job_sha256,
             "batchgen_version": __version__,
+            "server": record.base_url,
+            "run_id": self.run_id,
         }
 
 

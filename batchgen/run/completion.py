@@ -46,7 +46,7 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
         wait = _next_poll(means, waiting)
         await means.clock.sleep(wait)
         await means.traffic.poll()
-        outcome = await means.provider.fetch(generation.id)
+        outcome = await means.provider.fetch(generation.id, record.model)
         means.heard(Phase.FETCH, outcome)
         waiting.hears(wait, answered=_answered(outcome))
         match outcome:

@@ -66,6 +66,7 @@ class Means:
         clock: Time.
         rng: Chance.
         provider_kind: What the ids of tasks were made with.
+        base_url: Where submits go, as later runs will find it; None for the sandbox inside a run.
         durations: How long generations take, as far as was seen.
         traffic: The limits.
         tally: The counts.
@@ -84,11 +85,19 @@ class Means:
     rng: random.Random
     durations: Durations
     provider_kind: str
+    base_url: str | None
     traffic: Traffic
     tally: Tally
     stopping: Stopping
     price: float | None
     doubt: Callable[[Record, str, float], None]
+
+    def is_elsewhere(self, record: Record) -> bool:
+        """Tell whether a task was submitted at another server than this run talks to.
+
+        Only that server knows its generation, and only a job may say where the key goes.
+        """
+        return record.base_url not in (None, self.base_url)
 
     def over_budget(self) -> str | None:
         """Say why another submit would go past the budget; None where it would not."""

@@ -2,6 +2,7 @@
 
 import math
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
@@ -14,14 +15,14 @@ from anyio.abc import TaskGroup
 from batchgen.clock import Clock, SystemClock
 from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
-from batchgen.events import Observer, Reason, Summary, nobody
+from batchgen.events import Level, Observer, Reason, Summary, nobody
 from batchgen.job import Job, OnAmbiguous
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
 from batchgen.limits import PROBE_SECONDS
 from batchgen.outcomes import Trouble, describe
 from batchgen.policy import Phase
-from batchgen.providers.base import Provider
+from batchgen.providers.base import Provider, lasting_base_url
 from batchgen.run.carry import carry, resume
 from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
 from batchgen.run.means import Generation, Means
@@ -134,6 +135,7 @@ class Run:
             tally=tally,
             stopping=self.stopping,
             provider_kind=self._job.provider.kind,
+            base_url=lasting_base_url(self._job.provider),
             price=None if isinstance(quoted, Trouble) else quoted,
             doubt=self._doubt,
         )
@@ -172,8 +174,11 @@ class Run:
 
     async def _carry_all(self, means: Means) -> None:
         """Carry first what was paid for already, then what is new."""
+        elsewhere = Counter[str]()
         for record in self._ledger.unresolved():
-            if record.client_request_id is not None:
+            if means.is_elsewhere(record):
+                elsewhere[str(record.base_url)] += 1
+            elif record.client_request_id is not None:
                 # Submits of an earlier run: old enough to be looked up at once, and to end with,
                 # unless a look-up more is what it takes to submit them again.
                 now, sent = self._clock.monotonic(), record.client_request_id
@@ -183,10 +188,18 @@ class Run:
         async with anyio.create_task_group() as carriers:
             carriers.start_soon(self._look_up_doubts, means, carriers)
             for record in self._ledger.under_way():
-                if record.generation_id is not None:
+                if means.is_elsewhere(record):
+                    elsewhere[str(record.base_url)] += 1
+                elif record.generation_id is not None:
                     taken = record.submitted_at or self._clock.now()
                     generation = Generation(record.generation_id, taken, resumed=True)
                     await self._start(carriers, means, record, generation)
+            for base_url, count in elsewhere.items():
+                means.tally.say(
+                    f"{count} submitted at {base_url}, where this job does not go now: they are "
+                    "kept, and asked for by a run that does; the key is sent nowhere unasked",
+                    Level.WARNING,
+                )
             with self.stopping.new_work():
                 if means.price is None and means.budget.max_usd is not None:
                     means = await self._priced(means)

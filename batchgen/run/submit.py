@@ -1,7 +1,6 @@
 """A task's submit: intent made durable, POST, outcome made durable. Never repeated unasked."""
 
 import hashlib
-import secrets
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -58,7 +57,7 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
         What came of it; None where the task has ended or is held.
     """
     body = _request(means, record)
-    client_request_id = f"{record.task_id}.{secrets.token_hex(8)}"
+    client_request_id = means.ledger.new_client_request_id(record.task_id)
     outcome: Accepted | Trouble | None = None
     # A run that was told to end in this very turn makes no new POST behind the shield.
     await checkpoint_if_cancelled()
@@ -68,6 +67,7 @@ async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble |
             client_request_id=client_request_id,
             body_sha256=hashlib.sha256(body).hexdigest(),
             reserved_usd=means.price,
+            base_url=means.base_url,
             at=at,
         )
         means.tally.submitted += 1

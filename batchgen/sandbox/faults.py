@@ -75,7 +75,7 @@ class Asked:
         ranged: Whether it asks for the rest of a file.
         age: Seconds since its generation was taken; None where it is about none.
         completed: Whether its generation has a video.
-        earlier: Whether any generation was taken before it.
+        earlier: Whether another generation was taken before it.
     """
 
     place: Place
@@ -266,11 +266,12 @@ class NoId(Fault):
     do: Literal["no_id"]
 
 
-class SameId(Fault):
-    """Take nothing and answer with the id of the first generation there was."""
+class SameId(Taking):
+    """Answer with the id of the first generation there was, and take the submit or not."""
 
     WHERE = frozenset({"submit"})
     do: Literal["same_id"]
+    taken: bool = False
 
     def matches(self, asked: Asked) -> bool:
         """Tell whether there is an id to give again."""
@@ -338,6 +339,17 @@ class NewFields(FaultOfState):
     """Put fields into the answer that nobody knows."""
 
     do: Literal["new_fields"]
+
+
+class OthersAnswer(Fault):
+    """Answer as a broken cache does: with where another generation stands."""
+
+    WHERE = frozenset({"fetch"})
+    do: Literal["others_answer"]
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether there is another one."""
+        return asked.earlier and super().matches(asked)
 
 
 class NoVideo(Fault):
@@ -463,6 +475,7 @@ Rule: TypeAlias = Annotated[
     | UnknownId
     | StatusWord
     | NewFields
+    | OthersAnswer
     | NoVideo
     | Cut
     | WrongBody

@@ -227,6 +227,11 @@ class Account:
         """How many submits were taken, over the whole life of the journal."""
         return len(self.generations)
 
+    @property
+    def first(self) -> str:
+        """The id of the first generation of all."""
+        return next(iter(self.generations))
+
     def draft(
         self, order: Order, now: float, *, fate: str = "", oddity: str = ""
     ) -> Generation | Refusal:

@@ -116,6 +116,7 @@ class Sabotage:
         return Asked(
             place,
             generation.order.digest,
+            earlier=generation.generation_id != self._wire.account.first,
             ranged=is_ranged(request),
             age=now - generation.created,
             completed=generation.status(now) is Status.COMPLETED,
@@ -157,8 +158,14 @@ class Sabotage:
                 return await _odd_body(rule, request, handler)
             case faults.NoId() | faults.SameId() | faults.OddId() | faults.Fail() | faults.Stuck():
                 return await self._submit(rule, request, handler)
-            case faults.UnknownId() | faults.StatusWord() | faults.NewFields() | faults.NoVideo():
-                return await _fetch(rule, request, handler)
+            case (
+                faults.UnknownId()
+                | faults.StatusWord()
+                | faults.NewFields()
+                | faults.OthersAnswer()
+                | faults.NoVideo()
+            ):
+                return await self._fetch(rule, request, handler)
             case (
                 faults.Cut()
                 | faults.WrongBody()
@@ -228,7 +235,9 @@ class Sabotage:
                 await handler(request)
                 return web.json_response({"status": Status.QUEUED})
             case faults.SameId():
-                first = next(iter(self._wire.account.generations))
+                first = self._wire.account.first
+                if rule.taken:
+                    await handler(request)
                 return web.json_response({"id": first, "status": Status.QUEUED})
             case faults.OddId():
                 request[ODDITY] = _ODDITIES[rule.style]
@@ -238,21 +247,28 @@ class Sabotage:
                 request[FATE] = STUCK
         return await handler(request)
 
-
-async def _fetch(
-    rule: faults.UnknownId | faults.StatusWord | faults.NewFields | faults.NoVideo,
-    request: web.Request,
-    handler: Handler,
-) -> web.StreamResponse:
-    match rule:
-        case faults.UnknownId():
-            raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
-        case faults.StatusWord():
-            return await _changed(request, handler, lambda answer: _word(answer, rule.word))
-        case faults.NewFields():
-            return await _changed(request, handler, _new_fields)
-        case faults.NoVideo():
-            return await _changed(request, handler, lambda answer: _video(answer, rule.style))
+    async def _fetch(
+        self,
+        rule: faults.UnknownId
+        | faults.StatusWord
+        | faults.NewFields
+        | faults.OthersAnswer
+        | faults.NoVideo,
+        request: web.Request,
+        handler: Handler,
+    ) -> web.StreamResponse:
+        match rule:
+            case faults.UnknownId():
+                raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
+            case faults.StatusWord():
+                return await _changed(request, handler, lambda answer: _word(answer, rule.word))
+            case faults.NewFields():
+                return await _changed(request, handler, _new_fields)
+            case faults.OthersAnswer():
+                first = request.rel_url.with_query(generation_id=self._wire.account.first)
+                return await self._wire.fetch(request.clone(rel_url=first))
+            case faults.NoVideo():
+                return await _changed(request, handler, lambda answer: _video(answer, rule.style))
 
 
 def _connected(request: web.Request) -> bool:

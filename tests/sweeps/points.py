@@ -141,9 +141,9 @@ class PointedProvider:
         self._points.reach("answered")
         return outcome
 
-    async def fetch(self, generation_id: str) -> FetchOutcome:
+    async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
         """Ask the provider."""
-        return await self._inner.fetch(generation_id)
+        return await self._inner.fetch(generation_id, model)
 
     async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
         """Ask the provider, with the answer as a point: it may hold ids that are lost else."""
