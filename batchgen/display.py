@@ -3,6 +3,7 @@
 import os
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
@@ -157,7 +158,8 @@ class LiveDisplay:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._progress.stop()
+        with suppress(OSError):  # the terminal may be gone
+            self._progress.stop()
 
 
 _OVER: Final = (

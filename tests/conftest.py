@@ -1,6 +1,7 @@
 """What several tests need: one sandbox, one way to run the command."""
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,10 @@ from hypothesis import settings
 # How long an example takes is the machine's affair.
 settings.register_profile("batchgen", deadline=None)
 settings.load_profile("batchgen")
+
+# What the suite starts would inherit that it was put in the background, or started by nohup.
+signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPO = Path(__file__).parent.parent
 

@@ -3,11 +3,14 @@
 import sys
 from typing import NoReturn
 
+from batchgen.cli.streams import open_closed
+
 __all__ = ["main"]
 
 
 def main() -> NoReturn:
     """Run the command line and leave the process with its exit code."""
+    open_closed()
     try:
         from batchgen.cli.app import main as run
     except KeyboardInterrupt:

@@ -8,6 +8,7 @@ from click.exceptions import Exit
 
 from batchgen._version import __version__
 from batchgen.cli.look import Group, click
+from batchgen.cli.streams import discard_unwritten, optional_output
 
 ISSUE: Final = "this is a bug in batchgen; what is done so far is kept"
 VERBS: Final = {
@@ -74,41 +75,43 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     except Exit as end:
         code = end.exit_code
     except click.ClickException as error:
-        error.show()
         code = error.exit_code
+        with optional_output():
+            error.show()
+    except BrokenPipeError:
+        code = 0  # whoever read has seen enough
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last line of defence
-        code = _told(error)
+        code, words = _told(error)
+        with optional_output():
+            print(words, end="", file=sys.stderr)
+    discard_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
 
 
-def _told(error: BaseException) -> int:
-    """Say in words what ended a verb, and return its exit code."""
+def _told(error: BaseException) -> tuple[int, str]:
+    """Return the exit code of what ended a verb, and what is said of it, in whole lines."""
     # Only who fails pays for the import.
     from batchgen.errors import BatchgenError, ExitCode, JobFileError
     from batchgen.terminal import visible
 
     match error:
         case click.Abort():
-            return ExitCode.INTERRUPTED
+            return ExitCode.INTERRUPTED, ""
         case KeyboardInterrupt():
-            print("batchgen: interrupted", file=sys.stderr)
-            return ExitCode.INTERRUPTED
+            return ExitCode.INTERRUPTED, "batchgen: interrupted\n"
         case BatchgenError():
             said = str(error)
             if not isinstance(error, JobFileError):  # which has drawn its own lines, tabs and all
                 said = "\n".join(map(visible, said.split("\n")))
-            print(f"batchgen: {said}", file=sys.stderr)
-            return error.exit_code
+            return error.exit_code, f"batchgen: {said}\n"
         case OSError():
             said = f"batchgen: {error.filename or 'disk'}: {error.strerror or error}"
-            print(visible(said), file=sys.stderr)
-            return ExitCode.USAGE
+            return ExitCode.USAGE, f"{visible(said)}\n"
         case _:
             import traceback
 
-            traceback.print_exception(error)
-            print(f"batchgen: {ISSUE}", file=sys.stderr)
-            return ExitCode.BUG
+            trace = "".join(traceback.format_exception(error))
+            return ExitCode.BUG, f"{trace}batchgen: {ISSUE}\n"
 
 
 def _read_dotenv() -> None:

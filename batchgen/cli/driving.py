@@ -10,9 +10,11 @@ import anyio
 from batchgen import notify
 from batchgen.again import Again
 from batchgen.cli.look import click
+from batchgen.cli.signals import obeyed
+from batchgen.cli.streams import optional_output
 from batchgen.display import Kind, choose
 from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
-from batchgen.events import Level, Notice, Observer, Reason, Summary
+from batchgen.events import Level, Notice, Observer, Reason, Summary, Watchers
 from batchgen.job import Job
 from batchgen.providers.opening import key_names
 from batchgen.session import Session, open_session
@@ -62,7 +64,8 @@ def drive(
     Raises:
         BatchgenError: The run could not begin, or could not go on.
     """
-    shown = choose(display, verbose=verbose)
+    screen = choose(display, verbose=verbose)
+    shown = Watchers(screen)  # a terminal that is gone ends no run
     # The extra `fast`: measured, 0.71 of the CPU of asyncio's own loop.
     backend_options = {"use_uvloop": find_spec("uvloop") is not None}
 
@@ -74,7 +77,7 @@ def drive(
                 if ask:
                     _ask(session, limit)
                 _settle_memory()
-                with shown:
+                with screen:
                     summary = await _go(session, shown)
         except LedgerError as error:
             await _tell(job, error, shown)
@@ -86,7 +89,8 @@ def drive(
     summary = anyio.run(night, backend_options=backend_options)
     if summary.reason is Reason.REFUSED and not summary.counts.get(Status.SUCCEEDED):
         raise ProviderRefused(f"{summary.detail} ({_key_hint(job)})")
-    click.echo(ending(job, summary))
+    with optional_output():  # the exit code says how it ended, whoever reads along
+        click.echo(ending(job, summary))
     return exit_code(summary)
 
 
@@ -120,7 +124,8 @@ async def _go(session: Session, shown: Observer) -> Summary:
 async def _obey_signals(session: Session, shown: Observer) -> None:
     stopping = session.run.stopping
     pressed = False
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as received:
+    heard = obeyed(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    with anyio.open_signal_receiver(*heard) as received:
         async for _ in received:
             if pressed:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))

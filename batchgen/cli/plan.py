@@ -1,7 +1,6 @@
 """`batchgen plan`."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,11 +40,7 @@ def _print_tasks(job: "Job") -> None:
     from batchgen.expansion import expand
     from batchgen.terminal import json_line
 
-    try:
-        for task in expand(job):
-            line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
-            sys.stdout.write(json_line(line) + "\n")
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # Whoever read has seen enough. Python would complain again when it flushes at the end.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    for task in expand(job):
+        line = {"task_id": task.task_id, "index": task.index, "params": dict(task.params)}
+        sys.stdout.write(json_line(line) + "\n")
+    sys.stdout.flush()

@@ -83,13 +83,14 @@ async def _serve(settings: "SandboxSettings", plan: "FaultPlan | None") -> None:
 
     import anyio
 
+    from batchgen.cli.signals import obeyed
     from batchgen.errors import UsageError
     from batchgen.sandbox import running
 
     try:
         async with running(settings, faults=plan) as sandbox:
             click.echo(f"sandbox at {sandbox.url} (Ctrl-C ends it)")
-            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+            with anyio.open_signal_receiver(*obeyed(signal.SIGINT, signal.SIGTERM)) as signals:
                 async for _ in signals:
                     break
     except OSError as error:
