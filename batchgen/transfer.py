@@ -9,6 +9,7 @@ import ipaddress
 import os
 import re
 import socket
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -198,8 +199,9 @@ class Transfer:
                 part.restart()
                 return Interrupted("the server has no such part of the file")
             case status:
-                wait = headers.retry_after(response.headers.get("Retry-After"))
-                return Answered(status, retry_after=wait)
+                # A date means the host's own clock, which its answer gives.
+                dated = headers.with_date(response.headers, time.time())
+                return Answered(status, retry_after=headers.retry_after(dated))
         if response.headers.get("Content-Encoding", "identity").lower() != "identity":
             part.restart()
             return Unusable("the file came compressed, which was not asked for")

@@ -17,6 +17,7 @@ from aiohttp import web
 from batchgen.job import Job, Output, Prompt, RunSettings
 from batchgen.ledger.ledger import Ledger
 from batchgen.outcomes import Accepted, Completed, FetchOutcome, LookUp, Pending, SubmitOutcome
+from batchgen.providers.base import Pace, at_once
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit
@@ -50,6 +51,7 @@ class Provider:
     """A provider whose generations take as long as is written down."""
 
     base_url = "http://127.0.0.1"
+    clock_offset: float | None = None
 
     def __init__(
         self, clock: virtual_time.NightClock, video_url: str, durations: Sequence[float]
@@ -82,9 +84,11 @@ class Provider:
         self.last_seen = now
         return Completed(self._video_url, 0.06)
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         """Find nothing: no answer is lost here."""
-        del client_request_ids, since
+        del client_request_ids, since, pace
         return LookUp({}, whole=True)
 
     async def price(self) -> float | None:

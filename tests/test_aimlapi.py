@@ -10,6 +10,7 @@ import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from email.utils import format_datetime
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ from batchgen.outcomes import (
 from batchgen.providers.aimlapi import MAX_BODY_BYTES, AimlApi, Secret, connect
 from batchgen.providers.opening import find_key, open_provider
 from batchgen.rundir import RunDirectory
+from batchgen.sandbox import FaultPlan, SandboxSettings, running
 
 pytestmark = pytest.mark.anyio
 
@@ -422,7 +424,7 @@ async def test_a_price_that_is_not_told_is_none_and_one_that_may_come_is_waited_
 
 
 def log_of(
-    rows: list[tuple[str, str]], seen: list[dict[str, str]]
+    rows: list[tuple[str, str]], seen: list[dict[str, str]], **headers: str
 ) -> Callable[[web.Request], Awaitable[web.Response]]:
     async def answer(request: web.Request) -> web.Response:
         assert request.path == "/v2/logs"
@@ -435,9 +437,14 @@ def log_of(
             for sent, created in rows[offset : offset + limit]
         ]
         more = offset + limit < len(rows)
-        return web.json_response({"data": page, "pagination": {"has_more": more}})
+        body = {"data": page, "pagination": {"has_more": more}}
+        return web.json_response(body, headers=headers)
 
     return answer
+
+
+def http_date(seconds: float) -> str:
+    return format_datetime(datetime.fromtimestamp(seconds, UTC), usegmt=True)
 
 
 NOON = float(int(time.time()) - 3600)
@@ -460,11 +467,11 @@ async def test_submits_are_found_on_any_page_of_the_log() -> None:
 async def test_the_log_is_asked_about_by_the_time_given_and_a_little_past_it() -> None:
     """The provider's clock may be ahead of ours, also just after a crash."""
     seen: list[dict[str, str]] = []
+    clock_on_the_wall = NOON + 1e6
     app = web.Application()
-    app.router.add_get("/v2/logs", log_of([], seen))
+    app.router.add_get("/v2/logs", log_of([], seen, Date=http_date(clock_on_the_wall)))
     async with TestServer(app, host="127.0.0.1") as server:
         base = str(server.make_url("")).rstrip("/")
-        clock_on_the_wall = NOON + 1e6
         async with connect(
             base, Secret(CANARY), WAN_1_3B, SOON, lambda: clock_on_the_wall
         ) as provider:
@@ -472,6 +479,114 @@ async def test_the_log_is_asked_about_by_the_time_given_and_a_little_past_it() -
     (page,) = seen
     assert datetime.fromisoformat(page["start"]).timestamp() == clock_on_the_wall - 300
     assert datetime.fromisoformat(page["end"]).timestamp() == clock_on_the_wall + 300
+
+
+@pytest.mark.parametrize("ahead", [1_200.0, -1_200.0, -7_000.0])
+async def test_the_log_is_asked_about_by_the_provider_s_own_clock(ahead: float) -> None:
+    seen: list[dict[str, str]] = []
+
+    async def poll(_: web.Request) -> web.Response:
+        date = http_date(time.time() + ahead)
+        return web.json_response({"status": "queued"}, headers={"Date": date})
+
+    app = web.Application()
+    app.router.add_get("/v2/generate/video/alibaba/generation", poll)
+    app.router.add_get("/v2/logs", log_of([], seen, Date=http_date(time.time() + ahead)))
+    async with TestServer(app, host="127.0.0.1") as server:
+        base = str(server.make_url("")).rstrip("/")
+        async with connect(base, Secret(CANARY), WAN_1_3B, TimeoutSettings()) as provider:
+            assert provider.clock_offset is None
+            for _ in range(3):
+                await provider.fetch(ID)
+            assert provider.clock_offset == pytest.approx(ahead, abs=5)
+            assert await provider.find(["a"], NOON) == LookUp({}, whole=True)
+    (page,) = seen
+    start, end = (datetime.fromisoformat(page[key]).timestamp() for key in ("start", "end"))
+    assert start == pytest.approx(NOON + ahead - 300, abs=5)
+    assert end == pytest.approx(time.time() + ahead + 300, abs=30)
+
+
+async def test_a_log_whose_first_answer_shows_another_time_is_read_again_by_that_time() -> None:
+    seen: list[dict[str, str]] = []
+    ahead = 1_200.0
+    rows = log_of([("a", LATER)], seen, Date=http_date(time.time() + ahead))
+
+    async def answer(request: web.Request) -> web.Response:
+        if datetime.fromisoformat(request.query["end"]).timestamp() < time.time() + ahead:
+            seen.append(dict(request.query))
+            empty = {"data": [], "pagination": {"has_more": False}}
+            return web.json_response(empty, headers={"Date": http_date(time.time() + ahead)})
+        return await rows(request)
+
+    async with api(answer) as provider:
+        assert await provider.find(["a"], time.time()) == LookUp({"a": "id-a"}, whole=True)
+    assert len(seen) == 2
+
+
+async def test_a_log_whose_clock_is_anybody_s_guess_proves_nothing_of_what_it_does_not_list() -> (
+    None
+):
+    clocks = iter(range(3_600, 86_400, 3_600))
+
+    async def answer(_: web.Request) -> web.Response:
+        date = http_date(time.time() + next(clocks))
+        empty = {"data": [], "pagination": {"has_more": False}}
+        return web.json_response(empty, headers={"Date": date})
+
+    async with api(answer) as provider:
+        assert await provider.find(["a"], NOON) == LookUp({}, whole=False)
+
+
+async def test_every_page_of_a_look_up_waits_for_the_pace() -> None:
+    seen: list[dict[str, str]] = []
+    paced: list[int] = []
+
+    async def pace() -> None:
+        paced.append(len(seen))
+
+    async with api(log_of([(f"r{number}", LATER) for number in range(250)], seen)) as provider:
+        await provider.find(["r249"], NOON, pace)
+    assert paced == [0, 1, 2]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_date_to_wait_for_is_by_the_provider_s_clock(status: int) -> None:
+    there = time.time() + 1_200
+
+    async def answer(_: web.Request) -> web.Response:
+        head = {"Date": http_date(there), "Retry-After": http_date(there + 3)}
+        return web.Response(status=status, headers=head)
+
+    async with api(answer) as provider:
+        assert await provider.fetch(ID) == Answered(status, retry_after=3.0)
+        assert await provider.submit(BODY, "a") == Answered(status, retry_after=3.0)
+
+
+@pytest.mark.parametrize("head", ["", "Date: never\r\n"])
+async def test_a_date_to_wait_for_in_an_answer_without_its_own_is_by_our_clock(head: str) -> None:
+    until = http_date(time.time() + 60)
+    async with raw_api(http(f"429 Busy\r\n{head}Retry-After: {until}")) as (provider, _):
+        outcome = await provider.fetch(ID)
+    assert isinstance(outcome, Answered)
+    assert outcome.retry_after == pytest.approx(59, abs=5)
+
+
+@pytest.mark.parametrize("ahead", ["20m", "-20m", "0s"])
+@pytest.mark.parametrize("polls", [0, 5])
+async def test_a_lost_submit_is_found_whatever_the_time_is_at_the_provider(
+    ahead: str, polls: int
+) -> None:
+    lost: dict[str, object] = {"on": "submit", "do": "lose_answer"}
+    plan = FaultPlan.model_validate({"clock_ahead": ahead, "faults": [lost]})
+    body = b'{"model":"%s","prompt":"a fox"}' % WAN_1_3B.encode()
+    async with running(SandboxSettings(), faults=plan, render=lambda _: b"") as sandbox:
+        at = time.time()
+        async with connect(sandbox.url, Secret("k"), WAN_1_3B, TimeoutSettings()) as provider:
+            assert isinstance(await provider.submit(body, "lost"), Interrupted)
+            for _ in range(polls):
+                await provider.fetch("unknown")
+            assert (await provider.find(["lost"], at)).found.keys() == {"lost"}
+            assert await provider.find(["never sent"], at) == LookUp({}, whole=True)
 
 
 async def test_the_look_up_ends_once_all_are_found() -> None:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, get_args
@@ -355,6 +357,31 @@ async def test_a_download_is_met_by_its_fault(
         assert sha256(again.body).hexdigest() == WHOLE
 
 
+@pytest.mark.parametrize(("said", "ahead"), [("20m", 1_200), ("-2h", -7_200), (90, 90), (-90, -90)])
+async def test_a_server_whose_clock_is_set_wrong_dates_answers_and_log_rows_by_it(
+    said: object, ahead: float
+) -> None:
+    plan = FaultPlan.model_validate({"clock_ahead": said})
+    clock = Clock()
+    async with running(
+        SandboxSettings(), faults=plan, clock=clock, render=lambda _: CLIP
+    ) as sandbox:
+        server = Server(sandbox, clock)
+        taken = await server.submit()
+        start, end = (_iso(clock.time + ahead + shift) for shift in (-5, 5))
+        logged = await ask(sandbox.url, "GET", f"/v2/logs?start={start}&end={end}")
+        trap = await ask(sandbox.url, "GET", "/no/such/place")
+    for answer in (taken, logged, trap):
+        date = parsedate_to_datetime(answer.head["date"]).timestamp()
+        assert date == clock.time + ahead
+    (row,) = logged.json["data"]
+    assert datetime.fromisoformat(row["created"]).timestamp() == clock.time + ahead
+
+
+def _iso(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
+
+
 def test_every_fault_there_is_is_tried_above() -> None:
     rules = [rule for rule, *_ in SUBMITS] + [rule for rule, *_ in FETCHES]
     rules += [rule for rule, *_ in DOWNLOADS]
@@ -561,6 +588,8 @@ def test_a_lasting_fault_is_decided_once_for_a_generation() -> None:
 
 WRONG = [
     ("seed: x", "1:7", "valid integer"),
+    ("clock_ahead: soon", "1:14", "expected a duration"),
+    ("clock_ahead: --1m", "1:14", "expected a duration"),
     ("sed: 1", "1:1", 'did you mean "seed"?'),
     ("faults: [{on: submit, do: statsu}]", "1:27", 'did you mean "status"?'),
     ("faults: [{on: submit}]", "1:10", "do is missing"),

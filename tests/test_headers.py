@@ -6,16 +6,23 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from batchgen.headers import content_range, retry_after, strong_etag
+from batchgen.headers import content_range, http_date, retry_after, strong_etag, with_date
 
 NOW = datetime(2026, 8, 1, 12, 0, 0, tzinfo=UTC)
+NOON = "Sat, 01 Aug 2026 12:00:00 GMT"
+
+
+def waits(text: str | None, date: str | None = NOON, **more: str) -> float | None:
+    """Read a Retry-After out of an answer made at noon."""
+    given = {"retry-after": text, "date": date, **more}
+    return retry_after({name: value for name, value in given.items() if value is not None})
 
 
 @given(st.integers(0, 10**12 - 1))
 def test_retry_after_in_seconds_is_taken_as_it_stands(seconds: int) -> None:
-    assert retry_after(f" {seconds} ") == float(seconds)
+    assert waits(f" {seconds} ", None) == float(seconds)
     # Python strips this one from texts, but not before it reads a number.
-    assert retry_after(f"\x1e{seconds}") == float(seconds)
+    assert waits(f"\x1e{seconds}") == float(seconds)
 
 
 @pytest.mark.parametrize(
@@ -30,16 +37,37 @@ def test_retry_after_in_seconds_is_taken_as_it_stands(seconds: int) -> None:
         ("Sat, 01 Aug 2026 12:00:10 -0000", 10.0),
     ],
 )
-def test_retry_after_as_a_date_is_seconds_from_now_and_never_negative(
+def test_retry_after_as_a_date_is_seconds_from_the_answer_s_own_date_and_never_negative(
     text: str, seconds: float
 ) -> None:
-    assert retry_after(text, NOW) == seconds
+    assert waits(text) == seconds
 
 
 @given(st.integers(0, 10**7))
 def test_a_date_in_the_future_is_that_far_away(seconds: int) -> None:
     text = (NOW + timedelta(seconds=seconds)).strftime("%a, %d %b %Y %H:%M:%S GMT")
-    assert retry_after(text, NOW) == seconds
+    assert waits(text) == seconds
+
+
+def test_a_date_out_of_a_cache_is_as_much_nearer_as_the_answer_is_old() -> None:
+    assert waits("Sat, 01 Aug 2026 12:00:30 GMT", age="10") == 20.0
+    assert waits("Sat, 01 Aug 2026 12:00:30 GMT", age="a while") == 30.0
+    assert waits("30", age="10") == 30.0
+
+
+def test_a_date_in_an_answer_without_its_own_is_held_against_the_time_it_came() -> None:
+    head = {"Retry-After": "Sat, 01 Aug 2026 12:00:30 GMT"}
+    assert retry_after({"retry-after": head["Retry-After"]}) is None
+    assert retry_after(with_date(head, NOW.timestamp())) == 30.0
+
+
+@given(st.dictionaries(st.text(max_size=10), st.text(max_size=30)), st.integers(0, 4 * 10**9))
+def test_an_answer_has_a_date_in_the_end_and_keeps_its_own(
+    head: dict[str, str], received: int
+) -> None:
+    assert http_date(with_date(head, received).get("date")) == received
+    dated = {**head, "date": NOON}
+    assert with_date(dated, received) is dated
 
 
 @pytest.mark.parametrize(
@@ -67,7 +95,7 @@ def test_a_date_in_the_future_is_that_far_away(seconds: int) -> None:
     ],
 )
 def test_garbage_in_retry_after_is_no_retry_after(text: str | None) -> None:
-    assert retry_after(text, NOW) is None
+    assert waits(text) is None
 
 
 _DATE_LIKE = st.text("SatMonAug0123456789:,+- GMT.T", max_size=60)
@@ -78,7 +106,7 @@ _DATE_LIKE = st.text("SatMonAug0123456789:,+- GMT.T", max_size=60)
 @example("Sat, 01 Aug 2026 12:00:00 +")
 @example("31 Dec 9999 23:59:59 -2359")
 def test_any_retry_after_gives_seconds_or_nothing(text: str) -> None:
-    seconds = retry_after(text, NOW)
+    seconds = waits(text)
     assert seconds is None or 0 <= seconds < 10**12
 
 

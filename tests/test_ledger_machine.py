@@ -60,6 +60,7 @@ from batchgen.outcomes import (
     Trouble,
     Unusable,
 )
+from batchgen.providers.base import Pace, at_once
 from batchgen.run import Run
 from batchgen.rundir import RunDirectory
 from batchgen.sandbox.clips import ClipRequest, render
@@ -726,6 +727,7 @@ class Line:
     """One process's line to the server: it ends with the process."""
 
     base_url = Server.base_url
+    clock_offset: float | None = None
 
     def __init__(self, server: Server, clock: NightClock) -> None:
         self._server = server
@@ -743,8 +745,11 @@ class Line:
         del model
         return self._server.poll(generation_id) if self.alive else NotSent("no more")
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         del since
+        await pace()
         logged = self._server.logged if self._server.log_works else {}
         found = {sent: logged[sent] for sent in client_request_ids if sent in logged}
         return LookUp(found, whole=self._server.log_works)

@@ -49,7 +49,8 @@ from batchgen.outcomes import (
 )
 from batchgen.part import Part
 from batchgen.policy import RETRY_AFTER_CAP, Phase
-from batchgen.providers.aimlapi import CLOCK_SKEW
+from batchgen.providers.aimlapi import CLOCK_SLACK
+from batchgen.providers.base import Pace, at_once
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit
@@ -102,6 +103,7 @@ class Provider:
     """
 
     base_url = "http://127.0.0.1"
+    clock_offset: float | None = None
 
     def __init__(self, clock: NightClock, video_url: str, faults: Collection[Fault]) -> None:
         self._clock = clock
@@ -148,13 +150,16 @@ class Provider:
             return Pending("queued", queued=True)
         return Completed(self._video_url, 0.06)
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
+        await pace()
         if await self._trouble(Phase.FETCH) is not None:
             return LookUp({}, whole=False)
         found = {
             sent: self.taken[sent]
             for sent in client_request_ids
-            if sent in self.taken and self._taken_at(sent) >= since - CLOCK_SKEW
+            if sent in self.taken and self._taken_at(sent) >= since - CLOCK_SLACK
         }
         return LookUp(found, whole=True)
 

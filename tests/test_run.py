@@ -40,6 +40,7 @@ from batchgen.outcomes import (
     Pending,
     SubmitOutcome,
 )
+from batchgen.providers.base import Pace, at_once
 from batchgen.run import Run
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit, run_job
@@ -67,6 +68,7 @@ class Scripted:
     """A provider whose answers are written down: by default every submit is taken, then done."""
 
     base_url = "http://127.0.0.1"
+    clock_offset: float | None = None
 
     def __init__(self, video_url: str) -> None:
         self.video_url = video_url
@@ -106,8 +108,11 @@ class Scripted:
         self.in_flight -= 1
         return Completed(self.video_url, 0.06)
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         del since
+        await pace()
         found = {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
         return LookUp(found, whole=self.log_works)
 
@@ -685,6 +690,15 @@ async def test_a_wall_clock_that_jumps_between_two_runs_times_nothing_out(
         provider.fetch_answers[generation_id] = [Pending("generating")] * 3
     summary, _ = await do(job(tmp_path, 5), provider, clock=ADayLater())
     assert summary.counts == {Status.SUCCEEDED: 5}
+
+
+@pytest.mark.parametrize(("offset", "warnings"), [(None, 0), (45.0, 0), (1_200.0, 1), (-90.0, 1)])
+async def test_clocks_that_differ_by_more_than_a_minute_are_said_once(
+    tmp_path: Path, provider: Scripted, offset: float | None, warnings: int
+) -> None:
+    provider.clock_offset = offset
+    _, events = await do(job(tmp_path, 30, concurrency=2), provider)
+    assert notices(events).count("the provider's clock is") == warnings
 
 
 async def test_a_run_that_waits_for_room_to_note_its_intents_ends_when_it_is_told_to(

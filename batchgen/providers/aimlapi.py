@@ -11,7 +11,9 @@ from urllib.parse import urlencode
 import aiohttp
 
 from batchgen._version import __version__
+from batchgen.clock_offset import ClockOffset
 from batchgen.departure import Departure, departures
+from batchgen.headers import with_date
 from batchgen.job import TimeoutSettings
 from batchgen.outcomes import (
     Answered,
@@ -24,6 +26,7 @@ from batchgen.outcomes import (
 )
 from batchgen.policy import Action, Phase, decide
 from batchgen.providers import wire
+from batchgen.providers.base import Pace, at_once
 from batchgen.terminal import printable
 
 MAX_BODY_BYTES: Final = 1 << 20
@@ -32,10 +35,13 @@ SECRET_CHARACTERS: Final = 8
 """Shorter keys are the sandbox's: they hide nothing."""
 LOG_PAGE: Final = 100
 LOG_PAGES: Final = 100
+LOG_READINGS: Final = 2
+"""A second time if its own answers show that the clock there is off by more than was known."""
 LOG_WINDOW: Final = 92 * 86_400.0 - 3_600.0
-"""Seconds the log may be asked about at once: 92 days, less an hour for clocks that differ."""
-CLOCK_SKEW: Final = 300.0
-"""Seconds by which the provider's clock may differ from ours when its log is read."""
+"""Seconds the log may be asked about at once: 92 days, less an hour to be sure."""
+CLOCK_SLACK: Final = 300.0
+"""Seconds by which the provider's clock may be off from what is known of it when its log is read:
+also a clock of ours that was set back just now is within."""
 
 Outcome = TypeVar("Outcome", SubmitOutcome, FetchOutcome)
 
@@ -76,6 +82,7 @@ class AimlApi:
         now: Callable[[], float],
     ) -> None:
         self._now = now
+        self._clock = ClockOffset()
         self._base_url = base_url
         self._key = key
         self._model = model
@@ -93,6 +100,11 @@ class AimlApi:
     def base_url(self) -> str:
         """Root of the API."""
         return self._base_url
+
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the provider's clock is ahead of ours; None while unknown."""
+        return self._clock.seconds
 
     async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
         """POST once. Cancelling it leaves the submit in doubt."""
@@ -123,23 +135,41 @@ class AimlApi:
             return self._without_key(outcome)
         return answer
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         """Look submits up in the request log, page by page, until all are found or too old."""
         wanted = set(client_request_ids)
+        log = LookUp({}, whole=False)
+        for _ in range(LOG_READINGS):
+            low, high = self._clock.bounds
+            log = await self._read_log(wanted, since + low, max(self._now(), since) + high, pace)
+            if len(log.found) == len(wanted):
+                break
+            # The log's own answers may be the first to say what time it is there.
+            earliest, latest = self._clock.bounds
+            if earliest >= low - CLOCK_SLACK / 2 and latest <= high + CLOCK_SLACK / 2:
+                break
+            log = replace(log, whole=False)
+        return log
+
+    async def _read_log(
+        self, wanted: Collection[str], since: float, until: float, pace: Pace
+    ) -> LookUp:
+        """Read the log between two times of the provider's clock, give or take `CLOCK_SLACK`."""
         found: dict[str, str] = {}
-        now = self._now()
-        start = max(since - CLOCK_SKEW, now - LOG_WINDOW)
+        end = until + CLOCK_SLACK
+        start = max(since - CLOCK_SLACK, end - LOG_WINDOW)
         for page in range(LOG_PAGES):
             query = urlencode(
                 {
                     "start": _iso(start),
-                    # A clock ahead of ours, or ours before it was set back, has stamped our last
-                    # submits with times to come.
-                    "end": _iso(max(now, since) + CLOCK_SKEW),
+                    "end": _iso(end),
                     "limit": LOG_PAGE,
                     "offset": page * LOG_PAGE,
                 }
             )
+            await pace()
             answer = await self._query(f"/v2/logs?{query}")
             if not isinstance(answer, _Answer) or answer.status != 200:
                 break
@@ -208,6 +238,8 @@ class AimlApi:
                 timeout=limits,
                 trace_request_ctx=trace,
             ) as response:
+                received = self._now()
+                self._clock.observe(response.headers, received)
                 try:
                     content = await _read_capped(response)
                 except (aiohttp.ClientError, TimeoutError):
@@ -216,7 +248,8 @@ class AimlApi:
                     # The body was cut, but the id of what was paid for stands in the head.
                     content = b""
                 # Some servers repeat the key in what they say of it.
-                return _Answer(response.status, response.headers, self._key.remove_from(content))
+                headers = with_date(response.headers, received + (self._clock.seconds or 0.0))
+                return _Answer(response.status, headers, self._key.remove_from(content))
         except (aiohttp.ClientError, TimeoutError, OSError) as error:
             reason = self._reason(error)
             if trace.left:

@@ -1,6 +1,6 @@
 """The seam between a run and the outside: what a provider of videos must be able to do."""
 
-from collections.abc import Collection
+from collections.abc import Awaitable, Callable, Collection
 from typing import Final, Protocol
 
 from batchgen.job import ProviderSettings
@@ -8,6 +8,12 @@ from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
 
 BASE_URLS: Final = {"aimlapi": "https://api.aimlapi.com"}
 """Where a provider is when the job does not say; the sandbox is wherever it was started."""
+
+Pace = Callable[[], Awaitable[object]]
+
+
+async def at_once() -> None:
+    """Let a request go without a wait."""
 
 
 def lasting_base_url(settings: ProviderSettings) -> str | None:
@@ -25,6 +31,10 @@ class Provider(Protocol):
     def base_url(self) -> str:
         """Root of the API, for messages and for judging the addresses it hands out."""
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Seconds by which the provider's clock is ahead of ours; None while unknown."""
+
     async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
         """POST once, never twice, following no redirect.
 
@@ -40,14 +50,17 @@ class Provider(Protocol):
                 the job's.
         """
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         """Look submits up in the provider's request log.
 
         A submit that is found was taken; one that is not may have been taken all the same.
 
         Args:
             client_request_ids: What the submits were sent with.
-            since: Unix seconds; nothing older is looked at.
+            since: Unix seconds by our clock; nothing older is looked at.
+            pace: Awaited before each request; a long log takes many.
 
         Returns:
             What was found, and whether the log was read to its end.

@@ -173,7 +173,7 @@ def answered(status: int, headers: Headers, body: bytes) -> Answered:
     return Answered(
         status,
         _message(body),
-        retry_after(headers.get("retry-after")),
+        retry_after(headers),
         from_api=_is_own_error(status, body),
     )
 

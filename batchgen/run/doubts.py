@@ -81,8 +81,8 @@ class Doubts:
         due = {sent: doubt for sent, doubt in self._doubts.items() if doubt.due <= now}
         if not due:
             return []
-        await means.traffic.poll()
-        log = await means.provider.find(due.keys(), min(doubt.at for doubt in due.values()))
+        since = min(doubt.at for doubt in due.values())
+        log = await means.provider.find(due.keys(), since, means.traffic.poll)
         if log.whole:
             means.heard(Phase.FETCH, None)
         going_on: list[tuple[Record, Generation | None]] = []

@@ -13,6 +13,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from batchgen.clock import Clock, SystemClock
+from batchgen.clock_offset import objection
 from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Level, Observer, Reason, Summary, nobody
@@ -288,8 +289,12 @@ class Run:
                     await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
 
     async def _tell(self, tally: Tally) -> None:
+        clocks_differ = False
         while True:
             tally.tell_counts()
+            if not clocks_differ and (said := objection(self._provider.clock_offset)):
+                tally.say(said, Level.WARNING)
+                clocks_differ = True
             await self._clock.sleep(TELL_SECONDS)
 
     async def _part_when_cancelled(self) -> None:

@@ -34,6 +34,15 @@ def _share(value: object) -> float:
     return float(value)
 
 
+def _offset(value: object) -> float:
+    """Read a duration with or without a minus sign."""
+    if isinstance(value, str) and value.strip().startswith("-"):
+        return -values.duration(value.strip()[1:])
+    if isinstance(value, int | float) and not isinstance(value, bool) and value < 0:
+        return -values.duration(-value)
+    return values.duration(value)
+
+
 def _extent(value: object) -> int | float:
     """Read a share, or a whole number of bytes."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
@@ -496,10 +505,13 @@ class FaultPlan(BaseModel):
 
     Attributes:
         seed: Decides which requests are met.
+        clock_ahead: Seconds by which the server's clock is ahead of this machine's; behind where
+            negative. Its Date headers, its log and all other times go by it.
         faults: The rules.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: Annotated[int, Field(strict=True)] = 0
+    clock_ahead: Annotated[float, BeforeValidator(_offset)] = 0.0
     faults: tuple[Rule, ...] = ()

@@ -52,6 +52,23 @@ class SystemClock:
         return time.time()
 
 
+@dataclass(frozen=True, slots=True)
+class SkewedClock:
+    """A clock that is set wrong.
+
+    Attributes:
+        right: The clock it is set by.
+        ahead: Seconds by which it is ahead.
+    """
+
+    right: Clock
+    ahead: float
+
+    def now(self) -> float:
+        """Return the time of day it shows, in Unix seconds."""
+        return self.right.now() + self.ahead
+
+
 _SYSTEM_CLOCK: Final = SystemClock()
 
 
@@ -95,6 +112,8 @@ async def running(
         OSError: The address or port cannot be listened on.
     """
     draw = render or real_render()
+    if faults is not None and faults.clock_ahead:
+        clock = SkewedClock(clock, faults.clock_ahead)
     with _account(settings) as (account, secret, record):
         wire = Wire(settings, account, secret, record, Shelf(draw), clock)
         sabotage = Sabotage(faults, wire) if faults is not None else None

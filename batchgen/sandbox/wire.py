@@ -10,6 +10,8 @@ import logging
 import uuid
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import format_datetime
 from http import HTTPStatus
 from typing import Final, Literal, Protocol
 
@@ -303,6 +305,11 @@ class Wire:
         )
         return _json({"trapped": True})
 
+    async def dated(self, _request: web.Request, response: web.StreamResponse) -> None:
+        """Give an answer the date it has by the sandbox's own clock."""
+        date = datetime.fromtimestamp(self.clock.now(), UTC)
+        response.headers[hdrs.DATE] = format_datetime(date, usegmt=True)
+
     @web.middleware
     async def counted_and_in_form(
         self, request: web.Request, handler: Handler
@@ -383,6 +390,7 @@ def application(wire: Wire, *middlewares: Middleware) -> web.Application:
         client_max_size=_BODY_LIMIT,
         middlewares=[wire.counted_and_in_form, wire.admitted, *middlewares],
     )
+    app.on_response_prepare.append(wire.dated)
     app.add_routes(
         [
             web.post(FIRST_FORM, wire.submit_first_form),

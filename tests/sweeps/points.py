@@ -20,7 +20,7 @@ import aiofiles.threadpool
 
 from batchgen import departure, mp4
 from batchgen.outcomes import FetchOutcome, LookUp, SubmitOutcome, Trouble
-from batchgen.providers.base import Provider
+from batchgen.providers.base import Pace, Provider, at_once
 
 Harm = Literal["none", "kill", "ENOSPC", "EIO", "EMFILE", "short"]
 READ: Final = "read"
@@ -134,6 +134,11 @@ class PointedProvider:
         """Return the provider's own."""
         return self._inner.base_url
 
+    @property
+    def clock_offset(self) -> float | None:
+        """Return the provider's own."""
+        return self._inner.clock_offset
+
     async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
         """Submit, with a point before and one behind."""
         self._points.reach("post")
@@ -145,9 +150,11 @@ class PointedProvider:
         """Ask the provider."""
         return await self._inner.fetch(generation_id, model)
 
-    async def find(self, client_request_ids: Collection[str], since: float) -> LookUp:
+    async def find(
+        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+    ) -> LookUp:
         """Ask the provider, with the answer as a point: it may hold ids that are lost else."""
-        found = await self._inner.find(client_request_ids, since)
+        found = await self._inner.find(client_request_ids, since, pace)
         self._points.reach("found")
         return found
 
