@@ -244,15 +244,25 @@ class Breaker:
         often = len(self._calls) >= OPEN_AT_CALLS and 2 * failed >= len(self._calls)
         return often or self._in_a_row >= OPEN_AT_IN_A_ROW
 
-    def trip(self, now: float, seconds: float) -> bool:
+    def trip(self, now: float, seconds: float, *, longest: float | None = None) -> bool:
         """Keep requests back whatever came before, with a probe every `seconds`.
+
+        Args:
+            now: Seconds.
+            seconds: Until the first probe.
+            longest: Up to which the time between probes doubles with each that is refused; None
+                where it stays the same.
 
         Returns:
             Whether that opened the breaker.
         """
         was_closed = self._probe_at is None
-        self._gap = seconds
-        self._probe_at = max(self._probe_at or 0.0, now + seconds)
+        if was_closed or longest is None:
+            self._gap = seconds
+        elif now >= self._held_until:
+            # Later than what had left before the breaker was tripped: this was a probe.
+            self._gap = min(2 * self._gap, longest)
+        self._probe_at = max(self._probe_at or 0.0, now + self._gap)
         self._held_until = self._probe_at
         return was_closed
 

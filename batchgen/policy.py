@@ -19,19 +19,24 @@ the request was carried out, 409 that something like it exists.
     401                 PAUSE       PAUSE          FRESH_URL
     402 403             PAUSE       PAUSE          FRESH_URL
     403, the prompt     FAIL        RETRY_COUNTED  FRESH_URL
-    404                 STOP        GRACE          FRESH_URL
-    410                 STOP        GRACE          FRESH_URL
+    404                 PAUSE       GRACE          FRESH_URL
+    410                 PAUSE       GRACE          FRESH_URL
     408 425 500 502 504 HOLD        RETRY          RETRY
     52x                 HOLD        RETRY          RETRY
-    413 414 431         FAIL        STOP           FAIL
+    413 414 431         FAIL        PAUSE          FAIL
+    429, account        PAUSE       PAUSE          WAIT
     429 503, the API's  WAIT        WAIT           WAIT
     429, a proxy's      LOOK        WAIT           WAIT
     503, a proxy's      HOLD        WAIT           WAIT
-    303                 HOLD        STOP           FAIL
-    other 3xx           STOP        STOP           FAIL
+    303                 HOLD        PAUSE          FAIL
+    other 3xx           PAUSE       PAUSE          FAIL
     409                 HOLD        RETRY_COUNTED  RETRY_COUNTED
     other 4xx           FAIL        RETRY_COUNTED  RETRY_COUNTED
     other               HOLD        RETRY          RETRY_COUNTED
+
+A submit that was redirected otherwise was not taken: 307 and 308 ask for it to be made elsewhere
+(RFC 9110, section 15.4), which is not done, and 301 and 302 are how a login page or a network's
+portal in front of an API answers what it has not passed on.
 """
 
 import random
@@ -72,7 +77,6 @@ class Action(Enum):
     FRESH_URL = "ask the provider for a new address of the same video"
     GRACE = "an id may be unknown for a while after it was given: ask again"
     PAUSE = "not the task's fault: all such requests to this host wait, nothing is failed"
-    STOP = "the settings are wrong: the run ends, resumable"
 
 
 _MAYBE_TAKEN: Final = frozenset({408, 425, 500, 502, 504})
@@ -92,6 +96,13 @@ _ACCOUNT: Final = re.compile(
 
 Phrases and not words: a server that repeats the prompt may well say "balance".
 """
+_RATE: Final = re.compile(
+    r"\b(?:too many|rate[ -]?limit\w*|slow down|throttl\w+|concurren\w+|at once|in parallel"
+    r"|simultaneous\w*|(?:try|retry) again (?:in|after)"
+    r"|(?:per|a|an|each) (?:second|minute|hour))\b",
+    re.IGNORECASE,
+)
+"""Words by which a 429 speaks of how often or how many at once, whatever plan it also names."""
 
 
 def decide(phase: Phase, trouble: Trouble) -> Action:
@@ -109,19 +120,32 @@ def decide(phase: Phase, trouble: Trouble) -> Action:
             return _row(trouble)[_COLUMN[phase]]
 
 
+def _is_quota_used_up(answer: Answered) -> bool:
+    """Tell a 429 about an empty account from one about the rate, which waiting mends.
+
+    One that says when to come back, or speaks of a rate, is about the rate.
+    """
+    said = answer.message
+    return (
+        answer.retry_after is None
+        and _ACCOUNT.search(said) is not None
+        and _RATE.search(said) is None
+    )
+
+
 _COLUMN: Final = {Phase.SUBMIT: 0, Phase.FETCH: 1, Phase.DOWNLOAD: 2}
 _Row = tuple[Action, Action, Action]
 _ROWS: Final[Mapping[int, _Row]] = {
     status: row
     for statuses, row in (
-        ((303,), (Action.HOLD, Action.STOP, Action.FAIL)),
+        ((303,), (Action.HOLD, Action.PAUSE, Action.FAIL)),
         ((400, 422), (Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL)),
         ((401, 402, 403), (Action.PAUSE, Action.PAUSE, Action.FRESH_URL)),
-        ((404, 410), (Action.STOP, Action.GRACE, Action.FRESH_URL)),
+        ((404, 410), (Action.PAUSE, Action.GRACE, Action.FRESH_URL)),
         (_MAYBE_TAKEN, (Action.HOLD, Action.RETRY, Action.RETRY)),
         (range(520, 530), (Action.HOLD, Action.RETRY, Action.RETRY)),
         ((409,), (Action.HOLD, Action.RETRY_COUNTED, Action.RETRY_COUNTED)),
-        ((413, 414, 431), (Action.FAIL, Action.STOP, Action.FAIL)),
+        ((413, 414, 431), (Action.FAIL, Action.PAUSE, Action.FAIL)),
     )
     for status in statuses
 }
@@ -135,12 +159,14 @@ def _row(answer: Answered) -> _Row:
             return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
         case 403 if is_moderation(answer.message) and not _ACCOUNT.search(answer.message):
             return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
+        case 429 if _is_quota_used_up(answer):
+            return Action.PAUSE, Action.PAUSE, Action.WAIT
         case 429 | 503:
             return _busy(answer), Action.WAIT, Action.WAIT
         case status if status in _ROWS:
             return _ROWS[status]
         case status if 300 <= status < 400:
-            return Action.STOP, Action.STOP, Action.FAIL
+            return Action.PAUSE, Action.PAUSE, Action.FAIL
         case status if 400 <= status < 500:
             return Action.FAIL, Action.RETRY_COUNTED, Action.RETRY_COUNTED
         case _:

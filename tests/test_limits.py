@@ -395,6 +395,30 @@ def test_a_breaker_that_is_tripped_is_probed_at_the_given_pace_until_it_is_answe
     assert not breaker.is_open
 
 
+def test_the_probes_of_a_breaker_come_more_seldom_each_time_they_are_refused() -> None:
+    breaker = Breaker()
+    breaker.trip(0.0, 15.0, longest=60.0)
+    breaker.trip(1.0, 15.0, longest=60.0)  # what had left before says nothing new
+    probes: list[float] = []
+    now = 1.0
+    while len(probes) < 4:
+        now += breaker.wait(now)
+        assert breaker.wait(now) == 0.0
+        probes.append(now)
+        now += 1.0
+        breaker.trip(now, 15.0, longest=60.0)
+    assert [round(later - earlier) for earlier, later in pairwise([0.0, *probes])] == [
+        16,
+        31,
+        61,
+        61,
+    ]
+    breaker.wait(now + 60.0)
+    assert breaker.went_well(now + 60.0)
+    breaker.trip(now + 61.0, 15.0, longest=60.0)
+    assert breaker.wait(now + 61.0) == 15.0
+
+
 def test_a_request_that_left_before_a_breaker_was_tripped_does_not_close_it() -> None:
     breaker = Breaker()
     breaker.trip(0.0, 600.0)

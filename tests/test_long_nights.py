@@ -720,10 +720,70 @@ def test_a_key_that_is_revoked_for_five_hours_fails_nothing_and_is_tried_every_t
         assert 90 <= morning.provider.asked_during(faults, phase) <= 5 * 20 + 10
 
 
+ODD_ANSWERS: Final = [
+    *[(Phase.SUBMIT, number) for number in (301, 302, 307, 308, 404, 410)],
+    *[(Phase.FETCH, number) for number in (301, 302, 303, 307, 308, 413, 414, 431)],
+]
+
+
+@pytest.mark.parametrize(("phase", "number"), ODD_ANSWERS)
+def test_a_single_odd_answer_in_mid_run_is_tried_again_and_ends_nothing(
+    tmp_path: Path, phase: Phase, number: int
+) -> None:
+    given: list[int] = []
+
+    def odd(count: int) -> Trouble:
+        given.append(count)
+        return Answered(number)
+
+    fault = Fault(begin=30, end=40, answer=odd, phases=(phase,))
+    every_second = PollSettings(first=1.0, every=1.0)
+    morning = spend(tmp_path, fault, tasks=40, makes=10.0, poll=every_second)
+    morning.all_is_well(40)
+    assert given
+    assert morning.hours < 0.2
+
+
+@pytest.mark.parametrize(("phase", "number"), [(Phase.SUBMIT, 404), (Phase.FETCH, 302)])
+def test_odd_answers_for_hours_are_waited_out_and_tried_ever_more_seldom(
+    tmp_path: Path, phase: Phase, number: int
+) -> None:
+    fault, _ = midway(status(number), 3)
+    fault = replace(fault, phases=(phase,))
+    morning = spend(tmp_path, fault)
+    morning.all_is_well()
+    assert 3 < morning.hours < 3.4
+    assert 50 <= morning.provider.asked_during([fault], phase) <= 3 * 20 + 10
+
+
+@pytest.mark.parametrize("number", [302, 404])
+def test_an_odd_answer_at_the_door_ends_the_run_at_once(tmp_path: Path, number: int) -> None:
+    fault = Fault(begin=0, end=HOUR, answer=status(number), phases=(Phase.SUBMIT,))
+    morning = spend(tmp_path, fault)
+    assert morning.summary.reason is Reason.REFUSED
+    assert f"does not answer submits here: HTTP {number}" in morning.summary.detail
+    assert morning.summary.counts == {Status.PENDING: TASKS}
+    assert morning.hours * HOUR < 5
+
+
+def test_odd_answers_that_stay_end_the_run_as_wrong_settings_do(tmp_path: Path) -> None:
+    fault = Fault(begin=190, end=100 * HOUR, answer=status(302), phases=(Phase.SUBMIT,))
+    morning = spend(tmp_path, fault, give_up_after=2 * HOUR)
+    assert morning.summary.reason is Reason.REFUSED
+    assert "does not answer submits here: HTTP 302" in morning.summary.detail
+    assert 2 <= morning.hours < 2.3
+    assert morning.summary.counts == {Status.SUCCEEDED: 4, Status.PENDING: TASKS - 4}
+
+
 @pytest.mark.parametrize(
     "answer",
-    [status(402), status(403, "out of credits"), status(400, "Insufficient balance")],
-    ids=["402", "403", "400"],
+    [
+        status(402),
+        status(403, "out of credits"),
+        status(400, "Insufficient balance"),
+        status(429, "You exceeded your current quota, please check your plan and billing details."),
+    ],
+    ids=["402", "403", "400", "429"],
 )
 def test_an_empty_account_waits_to_be_filled_while_what_is_paid_for_is_finished(
     tmp_path: Path, answer: Callable[[int], Trouble]

@@ -37,6 +37,12 @@ _NAMED: dict[str, list[Trouble]] = {
     "2xx, unusable body": [Unusable("no id")],
     "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
     "403, the prompt": [Answered(403, "Forbidden: the content policy prohibits this prompt")],
+    "429, account": [
+        Answered(
+            429, "You exceeded your current quota, please check your plan and billing details."
+        ),
+        Answered(429, "Insufficient credits"),
+    ],
     "429 503, the API's": [
         Answered(429, "Concurrency limit.", from_api=True),
         Answered(503, "Overloaded.", 5.0, from_api=True),
@@ -89,6 +95,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "408 425 500 502 504",
         "52x",
         "413 414 431",
+        "429, account",
         "429 503, the API's",
         "429, a proxy's",
         "503, a proxy's",
@@ -151,6 +158,39 @@ def test_no_words_of_a_server_make_a_submit_repeat(
     assert (action is Action.LOOK) == (not from_api and status == 429)
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "You exceeded your current quota, please check your plan and billing details.",
+        "Your plan's monthly quota is exhausted",
+        "not enough credits",
+        "Payment required",
+    ],
+)
+def test_a_429_about_the_account_pauses_submits_as_any_empty_account_does(message: str) -> None:
+    assert decide(Phase.SUBMIT, Answered(429, message)) is Action.PAUSE
+    assert decide(Phase.SUBMIT, Answered(429, message, 20.0, from_api=True)) is Action.WAIT
+    assert decide(Phase.DOWNLOAD, Answered(429, message)) is Action.WAIT
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "",
+        "Too Many Requests",
+        "Rate limit reached for your current plan: 60 requests per minute",
+        "Your plan allows 2 concurrent generations",
+        "Quota exceeded for quota metric 'requests' and limit 'requests per minute'",
+        "Your subscription is limited to 4 jobs at once",
+        "Slow down, or upgrade your plan; try again in 3 s",
+        "Rate-limiting your API key: no more than 5 a second",
+    ],
+)
+def test_a_429_about_the_rate_is_waited_out_whatever_plan_it_names(message: str) -> None:
+    for phase in PHASES:
+        assert decide(phase, Answered(429, message, from_api=True)) is Action.WAIT
+
+
 @pytest.mark.parametrize("from_api", [True, False])
 def test_an_answer_5xx_to_a_submit_is_held_unless_the_api_itself_says_busy(
     *,
@@ -172,7 +212,7 @@ def test_a_fetch_never_fails_a_task_at_once() -> None:
 def test_a_download_is_never_held_and_never_stops_the_run() -> None:
     for status in STATUSES:
         action = decide(Phase.DOWNLOAD, Answered(status))
-        assert action not in (Action.HOLD, Action.STOP, Action.PAUSE, Action.GRACE)
+        assert action not in (Action.HOLD, Action.PAUSE, Action.GRACE)
 
 
 @pytest.mark.parametrize(
@@ -259,15 +299,15 @@ PROMISED: dict[str, tuple[tuple[int, ...], str]] = {
     "a bad request": ((400, 422), "fail, count, fresh"),
     "a key that is not taken": ((401,), "pause, pause, fresh"),
     "no credits, not allowed": ((402, 403), "pause, pause, fresh"),
-    "no such place": ((404,), "stop, grace, fresh"),
-    "gone": ((410,), "stop, grace, fresh"),
+    "no such place": ((404,), "pause, grace, fresh"),
+    "gone": ((410,), "pause, grace, fresh"),
     "a server in trouble": ((408, 425, 500, 502, 504), "hold, retry, retry"),
     "a proxy in trouble": (tuple(range(520, 530)), "hold, retry, retry"),
-    "too large": ((413, 414, 431), "fail, stop, fail"),
+    "too large": ((413, 414, 431), "fail, pause, fail"),
     "a rate limiter": ((429,), "look, wait, wait"),
     "a proxy whose server is away": ((503,), "hold, wait, wait"),
-    "done, look there": ((303,), "hold, stop, fail"),
-    "elsewhere": (tuple(range(300, 400)), "stop, stop, fail"),
+    "done, look there": ((303,), "hold, pause, fail"),
+    "elsewhere": (tuple(range(300, 400)), "pause, pause, fail"),
     "something like it exists": ((409,), "hold, count, count"),
 }
 WORDS = {
@@ -275,7 +315,6 @@ WORDS = {
     "count": Action.RETRY_COUNTED,
     "fresh": Action.FRESH_URL,
     "pause": Action.PAUSE,
-    "stop": Action.STOP,
     "grace": Action.GRACE,
     "hold": Action.HOLD,
     "look": Action.LOOK,
@@ -311,7 +350,7 @@ def test_every_http_status_is_dealt_with_as_promised_in_every_phase() -> None:
     retry_after=st.none() | st.floats(allow_nan=True),
     from_api=st.booleans(),
 )
-def test_words_and_waits_change_nothing_but_a_400_about_the_account(
+def test_words_and_waits_change_nothing_but_a_400_or_429_about_the_account(
     status: int, message: str, retry_after: float | None, *, from_api: bool
 ) -> None:
     answer = Answered(status, message, retry_after, from_api=from_api)
@@ -319,6 +358,8 @@ def test_words_and_waits_change_nothing_but_a_400_about_the_account(
     promised = _promised(status, from_api=from_api)
     if status in (400, 422) and said != promised:
         assert said == [Action.PAUSE, Action.PAUSE, Action.FRESH_URL]
+    elif status == 429 and said != promised:
+        assert said == [Action.PAUSE, Action.PAUSE, Action.WAIT]
     else:
         assert said == promised
 

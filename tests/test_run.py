@@ -231,7 +231,7 @@ async def test_a_busy_provider_is_waited_for_and_asked_for_less(
     provider.submit_answers = [busy] * 3
     summary, events = await do(job(tmp_path, 5, concurrency=4), provider)
     assert summary.counts == {Status.SUCCEEDED: 5}
-    assert "going on with" in notices(events)
+    assert f"the provider is busy: HTTP {status}: busy; going on with" in notices(events)
 
 
 @pytest.mark.parametrize(
@@ -297,6 +297,16 @@ async def test_a_key_refused_in_mid_run_pauses_it_and_fails_nothing(
     summary, events = await do(job(tmp_path, 8, concurrency=2, submits=1), provider)
     assert summary.counts == {Status.SUCCEEDED: 8}
     assert "no task is failed by it" in notices(events)
+
+
+async def test_the_words_of_a_refused_poll_are_shown_and_not_each_time(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    for number in range(5):
+        provider.fetch_answers[f"id:{number}"] = [Answered(429, f"enough, says request {number}")]
+    summary, events = await do(job(tmp_path, 5), provider)
+    assert summary.counts == {Status.SUCCEEDED: 5}
+    assert notices(events).count("polls are slowed down: HTTP 429: enough, says request") == 1
 
 
 async def test_an_outage_of_polls_fails_nothing(tmp_path: Path, provider: Scripted) -> None:

@@ -143,11 +143,9 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
         case Action.WAIT:
             seconds = max(1.0, means.backoff(waiting.troubles, trouble))
             means.traffic.polled_too_often(seconds)
+            means.tally.say_sometimes(f"polls are slowed down: {said}", about="slow polls")
         case Action.PAUSE:
             means.pause(Phase.FETCH, trouble)
-        case Action.STOP:
-            means.refused(f"the provider does not answer for ids here: {said}")
-            await means.clock.sleep(means.settings.poll.max)
         case _:
             means.tally.say_sometimes(f"poll: {said}; trying again")
             await means.clock.sleep(means.backoff(waiting.troubles, trouble))

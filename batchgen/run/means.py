@@ -31,6 +31,9 @@ from batchgen.transfer import Transfer
 
 KEY_PROBE_SECONDS: Final = 180.0
 """How often a refused key, an empty account or a bad certificate is tried again."""
+ODD_PROBE_SECONDS: Final = 15.0
+"""After how long an answer that the API never gives is tried again; each time after twice as long,
+up to `KEY_PROBE_SECONDS`."""
 DISK_PROBE_SECONDS: Final = 30.0
 
 
@@ -152,7 +155,10 @@ class Means:
         seconds = max(1.0, self.backoff(pause.closings, trouble))
         limit = self.traffic.busy(asked)
         if pause.close(self.clock.monotonic(), seconds):
-            self.tally.say_sometimes(f"the provider is busy; going on with {limit} at once")
+            self.tally.say_sometimes(
+                f"the provider is busy: {describe(trouble)}; going on with {limit} at once",
+                about="the provider is busy",
+            )
 
     def heard(
         self, phase: Phase, outcome: SubmitOutcome | FetchOutcome | None, host: str = ""
@@ -181,20 +187,27 @@ class Means:
             )
 
     def pause(self, phase: Phase, trouble: Trouble) -> None:
-        """Keep requests back that a key, an account or a certificate stands against.
+        """Keep requests back that a key, an account, a certificate or wrong settings stand against.
 
         Before the provider's first good answer it ends the run: someone may still be there.
         """
-        problem = "refused the key or the account"
-        if isinstance(trouble, NotSent):
-            problem = "has a certificate that cannot be trusted"
+        first, requests = KEY_PROBE_SECONDS, _REQUESTS[phase]
+        match trouble:
+            case NotSent():
+                problem = "has a certificate that cannot be trusted"
+            case Answered(status=400 | 401 | 402 | 403 | 422 | 429):
+                problem = "refused the key or the account"
+            case _:
+                problem, first = f"does not answer {requests} here", ODD_PROBE_SECONDS
         said = f"the provider {problem}: {describe(trouble)}"
+        self.tally.against = said
         if not self.tally.welcomed:
-            self.refused(said)
+            self.stopping.leave(Reason.REFUSED, said)
             return
-        self.traffic.breaker(phase).trip(self.clock.monotonic(), KEY_PROBE_SECONDS)
+        now = self.clock.monotonic()
+        self.traffic.breaker(phase).trip(now, first, longest=KEY_PROBE_SECONDS)
         self.tally.say_sometimes(
-            f"{said}; {_REQUESTS[phase]} wait and are tried again every "
+            f"{said}; {requests} wait and are tried again, at least every "
             f"{KEY_PROBE_SECONDS / 60:.0f} minutes, no task is failed by it"
         )
 
@@ -207,13 +220,6 @@ class Means:
         self.tally.say_sometimes(
             f"downloads at {host} wait: {describe(trouble)}; no task is failed by it"
         )
-
-    def refused(self, detail: str) -> None:
-        """End the run for settings that are wrong; finish what is in flight if any good came."""
-        if self.tally.welcomed:
-            self.stopping.drain(Reason.REFUSED, detail)
-        else:
-            self.stopping.leave(Reason.REFUSED, detail)
 
     async def wait_for_room(self, error: LedgerError) -> None:
         """Wait a while for a disk on which the ledger can be written again."""
@@ -232,5 +238,10 @@ class Means:
     def check_outage(self) -> None:
         """End a run that has had no good answer for very long; nothing is lost by it."""
         silent = self.clock.monotonic() - self.tally.last_good
-        if silent > self.settings.give_up_after:
-            self.stopping.leave(Reason.GAVE_UP, f"no good answer for {silent / 3600:.1f} hours")
+        if silent <= self.settings.give_up_after:
+            return
+        said = f"no good answer for {silent / 3600:.1f} hours"
+        if self.tally.against is None:
+            self.stopping.leave(Reason.GAVE_UP, said)
+        else:
+            self.stopping.leave(Reason.REFUSED, f"{said}: {self.tally.against}")

@@ -125,8 +125,6 @@ async def _not_accepted(
             means.busy(trouble)
         case Action.PAUSE:
             means.pause(Phase.SUBMIT, trouble)
-        case Action.STOP:
-            means.refused(f"the provider does not take submits here: {said}")
         case _:
             means.tally.say_sometimes(f"submit: {said}; trying again")
     return trouble

@@ -22,6 +22,8 @@ class Tally:
         committed_tasks: Submits that were taken or may have been, likewise.
         last_good: Monotonic seconds of the provider's last good answer, or of the start.
         welcomed: Whether the provider has taken our key in this run.
+        against: What the provider has said against the key, the account or the settings since its
+            last good answer; None where nothing.
     """
 
     def __init__(
@@ -41,6 +43,7 @@ class Tally:
         self.failures_in_a_row = 0
         self.last_good = self._began
         self.welcomed = False
+        self.against: str | None = None
         self._said: dict[str, float] = {}
 
     @property
@@ -61,6 +64,7 @@ class Tally:
         """Note an answer from the provider that was no refusal."""
         self.last_good = self._clock.monotonic()
         self.welcomed = True
+        self.against = None
 
     def moved(
         self, record: Record, before: Status, now: Status, *, message: str | None = None
@@ -105,11 +109,16 @@ class Tally:
         """Tell the watcher something in a sentence."""
         self._observer(Notice(message, level))
 
-    def say_sometimes(self, message: str) -> None:
-        """Warn in a sentence, but about the same thing at most once a minute."""
-        now = self._clock.monotonic()
-        if now - self._said.get(message, float("-inf")) >= SAY_AGAIN_SECONDS:
-            self._said[message] = now
+    def say_sometimes(self, message: str, *, about: str | None = None) -> None:
+        """Warn in a sentence, but about the same thing at most once a minute.
+
+        Args:
+            message: The sentence.
+            about: What it is about, where the sentence differs from time to time.
+        """
+        now, about = self._clock.monotonic(), about or message
+        if now - self._said.get(about, float("-inf")) >= SAY_AGAIN_SECONDS:
+            self._said[about] = now
             self.say(message, Level.WARNING)
 
     def tell_counts(self) -> None:
