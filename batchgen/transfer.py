@@ -127,12 +127,18 @@ class Transfer:
             return Saved(part.received, part.digest.hexdigest(), found)
         return found
 
-    async def finish(self, part: Path, final: Path) -> None:
+    async def finish(self, part: Path, final: Path, sha256: str) -> None:
         """Give a durable part its final name, and make the name durable too.
 
-        A link under that name is replaced, not followed.
+        A link under that name is replaced, not followed; a file is replaced only by its own bytes.
+
+        Args:
+            part: The part.
+            final: Its name to be.
+            sha256: Hexadecimal digest of the part's bytes.
 
         Raises:
+            FileExistsError: Another file has the name.
             IsADirectoryError: A directory has the name.
             RunDirectoryError: The folder of videos was replaced by a link, which may lead anywhere.
             OSError: The name cannot be given now.
@@ -140,6 +146,9 @@ class Transfer:
 
         def work() -> None:
             with opened_folder(final.parent) as folder:
+                # Nobody else gives names here: the run directory is held.
+                if hash_file(final) not in (None, sha256):
+                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
                 os.replace(part, final.name, dst_dir_fd=folder)
 
         await self._disk.do(work, names_in=final.parent)

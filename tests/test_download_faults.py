@@ -39,7 +39,7 @@ from batchgen.sandbox import FaultPlan, Sandbox, SandboxSettings, running
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import run_job
 from batchgen.task import Status
-from batchgen.transfer import open_transfer
+from batchgen.transfer import hash_file, open_transfer
 from tests import virtual_time
 from tests.test_long_nights import HOUR, Provider, one_run, spend
 from tests.virtual_time import NightClock
@@ -88,7 +88,21 @@ def test_a_busy_file_host_is_waited_for_as_it_asks_and_burns_no_attempt(tmp_path
 
 async def finish(part: Path, final: Path) -> None:
     async with open_transfer(base_url="http://127.0.0.1", seconds=60) as transfer:
-        await transfer.finish(part, final)
+        await transfer.finish(part, final, hash_file(part) or "")
+
+
+def test_a_file_that_has_the_name_of_a_video_is_never_overwritten(tmp_path: Path) -> None:
+    part, final = tmp_path / "a.part", tmp_path / "a.mp4"
+    part.write_bytes(CLIP)
+    final.write_bytes(b"another video")
+    with pytest.raises(FileExistsError):
+        anyio.run(finish, part, final)
+    assert final.read_bytes() == b"another video"
+    assert part.read_bytes() == CLIP
+    final.write_bytes(CLIP)
+    anyio.run(finish, part, final)  # its own bytes, which a broken sync left under the name
+    assert final.read_bytes() == CLIP
+    assert not part.exists()
 
 
 def test_a_link_in_place_of_the_videos_is_never_written_through(tmp_path: Path) -> None:

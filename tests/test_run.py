@@ -492,6 +492,28 @@ async def test_an_id_that_was_given_before_is_not_believed(
     assert any("was given to another task" in str(event) for event in events)
 
 
+async def test_a_video_whose_name_another_file_has_gets_another_name(
+    tmp_path: Path, provider: Scripted, clip: bytes
+) -> None:
+    made = job(tmp_path)
+    with Ledger.open(made.output.dir) as ledger:
+        admit(made, ledger)
+        [record] = ledger.records()
+    folder = made.output.dir
+    name = record.file_name.removesuffix(".mp4")
+    mine = [folder / f"{name}.mp4", folder / f"{name}_{record.task_id}.mp4"]
+    for path in mine:
+        path.write_bytes(b"mine")
+    summary, events = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert [path.read_bytes() for path in mine] == [b"mine", b"mine"]
+    with Ledger.open(made.output.dir) as ledger:
+        [record] = ledger.records()
+    assert record.file_name == f"{name}_{record.task_id}_2.mp4"
+    assert (folder / record.file_name).read_bytes() == clip
+    assert notices(events).count("is another file, which stays") == 2
+
+
 async def left_in_flight(tmp_path: Path, provider: Scripted, server: str | None = None) -> Job:
     """Leave one generation in flight, as a kill does."""
     made = replace(job(tmp_path), provider=ProviderSettings(base_url=server))

@@ -869,7 +869,7 @@ async def test_a_finished_part_has_its_final_name_and_its_hash_can_be_told(tmp_p
     part.write_bytes(clip())
     assert hash_file(final) is None
     async with opened() as transfer:
-        await transfer.finish(part, final)
+        await transfer.finish(part, final, hashlib.sha256(clip()).hexdigest())
     assert not part.exists()
     assert hash_file(final) == hashlib.sha256(clip()).hexdigest()
     (tmp_path / "link.mp4").symlink_to(final)

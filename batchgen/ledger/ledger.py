@@ -551,6 +551,10 @@ class Ledger:
 
         await self._record(step)
 
+    async def renamed(self, task_id: str) -> Record:
+        """Give a task's video another name, since another file has its own; return the task."""
+        return await self._record(lambda db: moves.rename(db, task_id))
+
     async def succeeded(
         self,
         task_id: str,

@@ -1,5 +1,7 @@
 """The changes that steps are made of: a statement or two, inside the caller's transaction."""
 
+import itertools
+import re
 import sqlite3
 from functools import cache
 
@@ -55,6 +57,23 @@ def _move(to: Status, columns: tuple[str, ...]) -> str:
         f"UPDATE tasks SET status = ?, polls = polls + ?{attempt}{assignments}"
         f" WHERE task_id = ? AND status IN ({marks})"
     )
+
+
+def rename(db: sqlite3.Connection, task_id: str) -> Record:
+    """Give a task's video a name that no other task has, the next one of its own; return the task.
+
+    A name is followed by the task's id, then by the id and a number from 2.
+    """
+    stem = record(db, task_id).stem
+    earlier = re.fullmatch(rf"(.*)_{re.escape(task_id)}(?:_([0-9]+))?", stem, re.DOTALL)
+    base, number = (earlier[1], int(earlier[2] or 1)) if earlier else (stem, 0)
+    for following in itertools.count(number + 1):
+        name = f"{base}_{task_id}" + (f"_{following}" if following > 1 else "")
+        # Ignored where another task has the name.
+        sql = "UPDATE OR IGNORE tasks SET stem = ? WHERE task_id = ?"
+        if db.execute(sql, (name, task_id)).rowcount:
+            break
+    return record(db, task_id)
 
 
 def settle_submit(

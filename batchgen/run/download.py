@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
+from batchgen.events import Level
 from batchgen.ledger.tables import Record
 from batchgen.mp4 import VideoInfo, inspect
 from batchgen.outcomes import Completed, Interrupted, Trouble, describe
@@ -131,10 +132,23 @@ def _part_path(means: Means, record: Record, generation: Generation) -> Path:
 async def _keep(means: Means, record: Record, part: Part, saved: Saved, seconds: float) -> None:
     """Record a checked file, give it its name, record that.
 
-    After a crash between the last two the next run finds the file by its hash.
+    After a crash between the last two the next run finds the file by its hash. Another file that
+    has the name stays: the task gets another name.
     """
     await means.ledger.verified(record.task_id, size=saved.size, sha256=saved.sha256)
-    await means.transfer.finish(part.path, means.ledger.directory.path / record.file_name)
+    named = False
+    while not named:
+        final = means.ledger.directory.path / record.file_name
+        try:
+            await means.transfer.finish(part.path, final, saved.sha256)
+            named = True
+        except FileExistsError:
+            record = await means.ledger.renamed(record.task_id)
+            means.tally.say(
+                f"{final.name} is another file, which stays; the video of task {record.task_id} "
+                f"is {record.file_name}",
+                Level.WARNING,
+            )
     await _succeed(means, record, seconds, saved.info)
 
 
