@@ -355,7 +355,7 @@ WRONG = [
     Wrong(FOX + "defaults: {seed: 1-4}", 2, 18, "not the text '1-4'", "a range goes under matrix"),
     Wrong(FOX + "defaults: {seed: '5'}", 2, 18, "a whole number", "without quotes: seed: 5"),
     Wrong(FOX + "defaults: {seed: -1}", 2, 18, "seed takes 0 or more, not the number -1"),
-    Wrong(FOX + "defaults: {seed: .inf}", 2, 18, "seed takes a whole number"),
+    Wrong(FOX + "defaults: {seed: .inf}", 2, 18, "defaults.seed: expected a finite number"),
     Wrong(FOX + "defaults: {shift: .nan}", 2, 19, "expected a finite number"),
     Wrong(FOX + "defaults: {seed: }", 2, 18, "defaults.seed: expected text, a number"),
     Wrong(FOX + "defaults: {sampler: 5}", 2, 21, "sampler takes text", "known here: dpm+, unipc"),

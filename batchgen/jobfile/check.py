@@ -40,10 +40,16 @@ _NO_SCALAR: Final[Mapping[type, str]] = {
 
 
 class Checker:
-    """Collects what is wrong between the parts of one document."""
+    """Collects what is wrong between the parts of one document.
+
+    Attributes:
+        problems: The mistakes found.
+        moot: Where the values of refused names stand: whatever else is wrong with them follows.
+    """
 
     def __init__(self, source: Source, root: Node, written: PromptReader, model: str) -> None:
         self.problems: list[Problem] = []
+        self.moot: set[Place] = set()
         self._source = source
         self._sources = {source.name: source, **written.sources}
         self._root = root
@@ -154,6 +160,13 @@ class Checker:
                 self._fits(name, node, node.value)
 
     def _known(self, mapping: Node, name: str, section: str) -> bool:
+        before = len(self.problems)
+        known = self._names_something(mapping, name, section)
+        if len(self.problems) > before and name in mapping.value:
+            self.moot.add(mapping.value[name].place)
+        return known
+
+    def _names_something(self, mapping: Node, name: str, section: str) -> bool:
         if name == "model":
             self._object_to_key(
                 mapping, name, "the model is not a parameter", "set it under provider: model:"
@@ -170,7 +183,8 @@ class Checker:
             return False
         if self._table is None or name in self._table:
             return True
-        hint = did_you_mean(name, [*self._table.keys() - {"prompt"}, *self._variables])
+        taken = set() if section == "include" and "prompt" not in mapping.value else {"prompt"}
+        hint = did_you_mean(name, [*self._table.keys() - taken, *self._variables])
         if ":" in name:
             hint = "put a space behind the colon"
         if self._written.complete or hint.startswith("did"):
@@ -185,8 +199,6 @@ class Checker:
 
     def _fits(self, name: str, node: Node, value: object) -> None:
         """Check one value; `node` is where to point."""
-        if isinstance(value, float) and value.is_integer():
-            value = int(value)  # as the schema reads it
         if (wrong := misfit(self._table, name, value)) is not None:
             self._object(node, *wrong)
         elif isinstance(value, str):  # and no number of a range

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from batchgen import templates
+from batchgen.jobfile.fields import scalar
 from batchgen.jobfile.suggest import did_you_mean
 from batchgen.jobfile.values import meant_range, number_range
 from batchgen.jobfile.yaml12 import resolve
@@ -23,10 +24,12 @@ def misfit(
 ) -> tuple[str, str] | None:
     """Say what is wrong with a parameter's value and how to mend it, or None where it fits.
 
-    What the table does not know fits: it may be a variable, or the model has no table. What is no
-    scalar is the schema's to object to.
+    The value is judged as the schema reads it. What the table does not know fits: it may be a
+    variable, or the model has no table. What is no scalar is the schema's to object to.
     """
-    if not isinstance(value, str | int | float):
+    try:
+        value = scalar(value)
+    except ValueError:
         return None
     parameter = table.get(name) if table is not None else None
     objection = parameter.objection(value) if parameter is not None else None

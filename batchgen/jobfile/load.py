@@ -80,20 +80,22 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     declared, problems = own_parameters(source, root, model)
     written = PromptReader(parameters_of(model, declared))
     problems += _read_prompts(source, root, path, written)
-    problems += Checker(source, root, written, model).check()
+    checker = Checker(source, root, written, model)
+    problems += checker.check()
     document: JobDocument | None = None
     try:
         document = JobDocument.model_validate(_without_listed_prompts(root))
     except pydantic.ValidationError as error:
         details = error.errors(include_url=False, include_input=True)
         mistyped = {detail["loc"][:-1] for detail in details if detail["type"] == "extra_forbidden"}
-        problems += [
+        explained = (
             explain(source, root, detail)
             for detail in details
             # What is missing beside a mistyped key is that key.
             if (detail["type"] != "missing" or detail["loc"][:-1] not in mistyped)
             and not _said_value_by_value(detail)
-        ]
+        )
+        problems += [problem for problem in explained if problem.place not in checker.moot]
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written.prompts and not alone and not problems and not written.mistakes:
         problems.append(_no_prompts(source, root))
