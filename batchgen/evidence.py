@@ -14,7 +14,9 @@ listed, and no shorter than it took any that a look-up had missed before. Then, 
     a known submit is not listed at 10 t                       HOLD
     a known submit is not listed at t                          WAIT
     the doubt was not looked for at 10 t                       WAIT, until then
-    no known submit that left later is listed                  LEARN (WAIT if one is looked for)
+    the known submit that left last before it is not listed    HOLD
+    no known submit left after it                              LEARN
+    the known submit that left first after it is not listed    WAIT
     else                                                       AGAIN
 
 Known submits count whether or not their generation still runs. If the log lists only what has
@@ -26,8 +28,12 @@ The rule of three (Hanley and Lippman-Hand, JAMA 249, 1983): where none of n is 
 of all are, at 95% confidence. So of m repeats on evidence no more than 3 m / n are expected to be
 bought twice, and that stays under one video: m < n / 3.
 
-Age is measured so that errors of clocks err on the careful side; the caller says how. A log that
-lists what was answered and never what was not would pass for complete, were it not for the 5.
+The submits before and after it are looked for again together with the doubt: a log that no longer
+reaches back so far, or is another account's, lacks them, too. A log that lists what was answered
+and never what was not would pass for complete, were it not for the 5.
+
+All times are ages, so that no clock is compared with another. The caller measures those of known
+submits so that an error makes them longer, and those of doubts so that it makes them shorter.
 """
 
 from bisect import bisect_right
@@ -51,14 +57,12 @@ class Known:
     """A submit that is known to have been taken, and what look-ups showed of it.
 
     Attributes:
-        at: Unix seconds at which it left.
-        listed: Seconds after that at which a look-up first found it; None while none has.
-        absent: Seconds after that of the latest look-up that read the whole log and did not find
-            it; None if there was none.
+        listed: Seconds after it left at which a look-up first found it; None while none has.
+        absent: Seconds after it left of the latest look-up that read the whole log and did not
+            find it; None if there was none.
         adopted: Whether its answer was lost and its id came from the log.
     """
 
-    at: float
     listed: float | None = None
     absent: float | None = None
     adopted: bool = False
@@ -69,14 +73,17 @@ class Doubt:
     """A submit of which nobody knows whether it was taken.
 
     Attributes:
-        at: Unix seconds at which it left.
         absent: As for `Known`.
         repeated: Whether its task was submitted again before.
+        before: Whether that look-up found the known submit that left last before it; None if there
+            is none.
+        after: Likewise, of the one that left first after it.
     """
 
-    at: float
     absent: float | None = None
     repeated: bool = False
+    before: bool | None = None
+    after: bool | None = None
 
 
 class Ruling(Enum):
@@ -126,7 +133,6 @@ class Log:
             (each.listed for each in known if each.listed is not None and each.absent is not None),
             default=0.0,
         )
-        self._latest = max((each.at for each in known if each.listed is not None), default=None)
         self._unlisted: Sequence[Known] = [each for each in known if each.listed is None]
         self._repeats = repeats
         self._turned_up = turned_up
@@ -168,16 +174,19 @@ class Log:
                 f"for until {MARGIN * seconds:.0f} s after it left",
                 MARGIN * seconds,
             )
-        if self._latest is None or self._latest <= doubt.at:
-            awaited = any(each.at > doubt.at for each in self._unlisted)
+        if doubt.before is False:
             return Verdict(
-                Ruling.WAIT if awaited else Ruling.LEARN,
+                Ruling.HOLD, "the provider's log does not reach back to when it was submitted"
+            )
+        if not doubt.after:
+            return Verdict(
+                Ruling.LEARN if doubt.after is None else Ruling.WAIT,
                 "no submit that left after it is in the provider's log",
             )
         return Verdict(
             Ruling.AGAIN,
-            f"{self.said}; this one was not there {doubt.absent:.0f} s after it left, when later "
-            "ones were",
+            f"{self.said}; this one was not there {doubt.absent:.0f} s after it left, when the "
+            "next one was",
         )
 
     @property

@@ -5,7 +5,7 @@ Pure types. What is done about an outcome is `policy`'s to say.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 MESSAGE_CHARACTERS: Final = 500
@@ -124,10 +124,24 @@ class LookUp:
     Attributes:
         found: Generation ids by client request id: these submits were taken.
         whole: Whether the log was read to its end; if not, those that are not found may be in it.
+        without_id: Submits that are in the log without a usable generation id, so that they are
+            neither found nor absent.
+        since: Unix seconds from which on it was read: a log cannot be asked about any past.
     """
 
     found: Mapping[str, str]
     whole: bool
+    without_id: frozenset[str] = frozenset()
+    since: float = field(default=float("-inf"), compare=False)
+
+    def lacks(self, client_request_id: str, at: float) -> bool:
+        """Tell whether a submit that left at Unix seconds `at` is not in the log.
+
+        A second is allowed for rounding.
+        """
+        read = self.whole and at >= self.since - 1.0
+        listed = client_request_id in self.found or client_request_id in self.without_id
+        return read and not listed
 
 
 SubmitOutcome = Accepted | Trouble

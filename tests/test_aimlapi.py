@@ -633,6 +633,28 @@ async def test_what_was_found_before_the_log_fails_is_kept() -> None:
         assert await provider.find(["r1", "r300"], NOON) == LookUp({"r1": "id-r1"}, whole=False)
 
 
+async def test_a_row_without_a_usable_id_is_neither_found_nor_absent() -> None:
+    async def answer(_: web.Request) -> web.Response:
+        ids = {"a": "id-a", "b": None, "c": "x\ny", "not asked for": None}
+        rows = [{"client_request_id": sent, "inference_id": given} for sent, given in ids.items()]
+        return web.json_response({"data": rows, "pagination": {"has_more": False}})
+
+    async with api(answer) as provider:
+        log = await provider.find(["a", "b", "c", "d"], NOON)
+    assert log == LookUp({"a": "id-a"}, whole=True, without_id=frozenset({"b", "c"}))
+
+
+async def test_a_submit_older_than_the_log_can_be_asked_about_is_not_absent_from_it() -> None:
+    old, now = NOON - 93 * 86_400.0, NOON + 3600.0
+    async with api(log_of([("x", LATER)], [])) as provider:
+        log = await provider.find(["a", "b", "x"], old)
+        assert log.whole
+        assert not log.lacks("a", old)
+        assert log.lacks("b", now)
+        assert not log.lacks("x", now), "it is there"
+        assert (await provider.find(["b"], NOON)).lacks("b", NOON)
+
+
 async def test_a_log_without_an_end_is_left_after_a_bounded_number_of_pages() -> None:
     calls = 0
 

@@ -182,8 +182,8 @@ def _answer(body: bytes) -> None:
         _visible(refused.message)
     page = wire.read_log(body)
     if page is not None:
-        found, more, oldest = page
-        assert all(wire.usable_id(given) for given in found.values())
+        listed, more, oldest = page
+        assert all(given is None or wire.usable_id(given) for given in listed.values())
         assert isinstance(more, bool)
         assert oldest is None or isinstance(oldest, float)
     price = wire.read_price(body, WAN_1_3B)

@@ -117,8 +117,8 @@ def test_any_answer_to_a_fetch_is_an_outcome(status: int, content: bytes) -> Non
 def test_any_page_of_the_log_and_any_price_list_is_read(content: bytes) -> None:
     page = wire.read_log(content)
     if page is not None:
-        found, more, oldest = page
-        assert all(found.values())
+        listed, more, oldest = page
+        assert all(given is None or given for given in listed.values())
         assert isinstance(more, bool)
         assert oldest is None or isinstance(oldest, float)
     price = wire.read_price(content, WAN_1_3B)
@@ -135,7 +135,7 @@ def test_a_nasty_body_is_an_outcome_in_every_place(kind: str) -> None:
     assert answered.message.isprintable()
     assert len(answered.message) <= MESSAGE_CHARACTERS
     page = wire.read_log(content)
-    assert page is None or not page[0]
+    assert page is None or not any(page[0].values())
     assert wire.read_price(content, WAN_1_3B) is None
 
 
@@ -423,7 +423,14 @@ def test_a_page_of_the_log_gives_ids_more_pages_and_the_time_of_its_oldest_row()
         ],
         pagination={"has_more": True},
     )
-    assert wire.read_log(content) == ({"a": "id-a", "d": "id-d"}, True, 1_785_542_400.0)
+    listed = {"a": "id-a", "b": None, "c": None, "d": "id-d"}
+    assert wire.read_log(content) == (listed, True, 1_785_542_400.0)
+
+
+def test_a_row_with_an_id_counts_before_one_of_the_same_submit_without() -> None:
+    for rows in ([None, "id-a"], ["id-a", None]):
+        content = body(data=[log_row("a", given) for given in rows])
+        assert wire.read_log(content) == ({"a": "id-a"}, False, None)
 
 
 def test_an_empty_page_of_the_log_is_the_last_one_whatever_it_says() -> None:

@@ -13,10 +13,11 @@ from pathlib import Path
 from typing import Self, TypeVar
 
 from batchgen.errors import LedgerError, RunDirectoryError
-from batchgen.ledger import between, moves, questions
+from batchgen.ledger import between, moves, questions, sightings
 from batchgen.ledger.admission import Admission, admit
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
+from batchgen.ledger.sightings import Sightings
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.models import Scalar
@@ -31,6 +32,7 @@ class Ledger:
 
     Attributes:
         when_full: Awaited before a step is tried again on a full disk; None raises instead.
+        sightings: What is known of the provider's log.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Ledger:
         self._writer = writer
         self._held = held
         self._broken = False
+        self.sightings = Sightings(self._record)
 
     @classmethod
     def open(cls, path: str | Path) -> Self:
@@ -402,8 +405,17 @@ class Ledger:
 
         await self._writer.record(step)
 
-    async def accepted(self, task_id: str, generation_id: str, *, at: float) -> bool:
+    async def accepted(
+        self, task_id: str, generation_id: str, *, at: float, found_after: float | None = None
+    ) -> bool:
         """Keep the id a submit was given, also one found later in the provider's log.
+
+        Args:
+            task_id: The task.
+            generation_id: The id.
+            at: Unix seconds.
+            found_after: Seconds after the submit at which a look-up in the log found it; None if
+                the submit itself was answered with it.
 
         Returns:
             False where another task has this id already: then nothing was kept.
@@ -413,7 +425,9 @@ class Ledger:
         """
 
         def step(db: sqlite3.Connection) -> bool:
-            return moves.take_id(db, task_id, generation_id, at)
+            if found_after is None:
+                return moves.take_id(db, task_id, generation_id, at)
+            return sightings.adopt(db, task_id, generation_id, at, found_after)
 
         try:
             return await self._writer.record(step)

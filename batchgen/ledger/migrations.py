@@ -11,6 +11,11 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
     ),
     2: (
         "ALTER TABLE tasks ADD COLUMN base_url TEXT",
+        "ALTER TABLE tasks ADD COLUMN duplicate_id TEXT",
+        "ALTER TABLE submits ADD COLUMN listed_after REAL",
+        "ALTER TABLE submits ADD COLUMN absent_after REAL",
+        "ALTER TABLE submits ADD COLUMN evidence TEXT",
+        "CREATE INDEX by_time ON submits (intended_at)",
         "INSERT INTO about VALUES ('run_id', lower(hex(randomblob(6))))",
     ),
 }

@@ -69,7 +69,8 @@ CREATE TABLE tasks (
     error_message TEXT,
     cause TEXT,
     replaced_by TEXT,           -- the same with another seed, made in its place
-    base_url TEXT               -- where it was submitted; NULL: the run's own sandbox, or unknown
+    base_url TEXT,              -- where it was submitted; NULL: the run's own sandbox, or unknown
+    duplicate_id TEXT           -- generation of a submit that was repeated and had been taken
 ) WITHOUT ROWID;
 CREATE INDEX by_status ON tasks (status, gone, position);
 CREATE INDEX by_generation ON tasks (generation_id);
@@ -86,9 +87,14 @@ CREATE TABLE submits (          -- every intent ever committed, and what came of
                                 -- one in doubt: resubmitted, abandoned; NULL: not known yet
     generation_id TEXT,
     detail TEXT,
-    settled_at REAL
+    settled_at REAL,
+    listed_after REAL,          -- seconds after the intent at which a look-up first found it in
+                                -- the provider's log; NULL: none has
+    absent_after REAL,          -- of the latest look-up that did not find it; NULL: none did not
+    evidence TEXT               -- why it was repeated, where the log decided that it may be
 ) WITHOUT ROWID;
 CREATE INDEX by_task ON submits (task_id);
+CREATE INDEX by_time ON submits (intended_at);
 """
 
 
@@ -131,6 +137,7 @@ class Record:
     cause: str | None
     replaced_by: str | None
     base_url: str | None
+    duplicate_id: str | None
 
     @property
     def model(self) -> str:

@@ -144,6 +144,7 @@ class AimlApi:
         for _ in range(LOG_READINGS):
             low, high = self._clock.bounds
             log = await self._read_log(wanted, since + low, max(self._now(), since) + high, pace)
+            log = replace(log, since=log.since - low)
             if len(log.found) == len(wanted):
                 break
             # The log's own answers may be the first to say what time it is there.
@@ -158,6 +159,8 @@ class AimlApi:
     ) -> LookUp:
         """Read the log between two times of the provider's clock, give or take `CLOCK_SLACK`."""
         found: dict[str, str] = {}
+        listed: set[str] = set()
+        whole = False
         end = until + CLOCK_SLACK
         start = max(since - CLOCK_SLACK, end - LOG_WINDOW)
         for page in range(LOG_PAGES):
@@ -177,10 +180,17 @@ class AimlApi:
             if read is None:
                 break
             rows, more, oldest = read
-            found |= {sent: given for sent, given in rows.items() if sent in wanted}
+            found |= {sent: given for sent, given in rows.items() if given and sent in wanted}
+            listed |= wanted & rows.keys()
             if not more or len(found) == len(wanted) or (oldest is not None and oldest < start):
-                return LookUp(found, whole=True)
-        return LookUp(found, whole=False)
+                whole = True
+                break
+        return LookUp(
+            found,
+            whole=whole,
+            without_id=frozenset(listed - found.keys()),
+            since=start + CLOCK_SLACK,
+        )
 
     async def price(self) -> float | Trouble | None:
         """Ask what one video costs in US dollars; None where it is not a fixed price."""

@@ -111,30 +111,31 @@ def is_same_generation(one: str, other: str) -> bool:
     return one == other or one == other.partition(":")[0] or other == one.partition(":")[0]
 
 
-def read_log(body: bytes) -> tuple[dict[str, str], bool, float | None] | None:
+def read_log(body: bytes) -> tuple[dict[str, str | None], bool, float | None] | None:
     """Read a page of the request log, newest first.
 
     Returns:
-        Generation ids by client request id, whether there are more pages, and the time of the
-        page's oldest row in Unix seconds (None where it has none). None where it is no such page:
-        that proves nothing about what was taken.
+        Generation ids by client request id (None for a row without a usable one), whether there
+        are more pages, and the time of the page's oldest row in Unix seconds (None where it has
+        none). None where it is no such page: that proves nothing about what was taken.
     """
     content = parse_object(body)
     rows = content.get("data")
     if not isinstance(rows, list):
         return None
-    found: dict[str, str] = {}
+    listed: dict[str, str | None] = {}
     oldest: float | None = None
     for row in rows:
         if not isinstance(row, dict):
             continue
         sent, given = row.get("client_request_id"), row.get("inference_id")
-        if isinstance(sent, str) and isinstance(given, str) and usable_id(given):
-            found.setdefault(sent, given)
+        if isinstance(sent, str):
+            usable = isinstance(given, str) and usable_id(given)
+            listed[sent] = listed.get(sent) or (given if usable else None)
         oldest = _unix_seconds(row.get("created")) or oldest
     pagination = content.get("pagination")
     more = isinstance(pagination, dict) and pagination.get("has_more") is True
-    return found, more and bool(rows), oldest
+    return listed, more and bool(rows), oldest
 
 
 def price_path(model: str) -> str:
