@@ -151,7 +151,7 @@ def table(parameters: Iterable[Parameter]) -> Table:
 
 PROMPT: Final = Parameter("prompt", "string")
 _NEGATIVE: Final = Parameter("negative_prompt", "string")
-_SEED: Final = Parameter("seed", "integer", minimum=0)
+_SEED: Final = Parameter("seed", "integer", minimum=0, maximum=2**31 - 1)
 
 
 def _alibaba(*resolutions: str) -> Table:
@@ -201,9 +201,9 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
 
 Names, types, choices and defaults: the request schemas that the API publishes with its
 documentation (github.com/aimlapi/api-docs, `video-models/Alibaba-Cloud`, read in November 2026).
-They state no bounds. Those here are ours and wide: a noise schedule has 1,000 steps to begin with,
-and a guidance or a shift above 100 is a decimal point that was lost. A model that is not here takes
-any parameters.
+They state no bounds. That of the seed is the one of Alibaba's own API for these models, [0, 2^31);
+the others are ours and wide: a noise schedule has 1,000 steps to begin with, and a guidance or a
+shift above 100 is a decimal point that was lost. A model that is not here takes any parameters.
 """
 
 

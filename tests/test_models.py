@@ -32,6 +32,7 @@ def test_a_value_that_the_api_documents_fits(name: str, value: object) -> None:
     ("name", "value", "objection"),
     [
         ("seed", -1, "seed takes 0 or more, not the number -1"),
+        ("seed", 2**31, "seed takes 2147483647 or less, not the number 2147483648"),
         ("seed", 1.5, "seed takes a whole number, not the number 1.5"),
         ("seed", True, "seed takes a whole number, not true"),
         ("seed", "7", "seed takes a whole number, not the text '7'"),

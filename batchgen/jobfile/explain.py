@@ -159,6 +159,8 @@ def _value_hint(source: Source, node: Node, loc: Sequence[int | str], value: obj
             return "give it a value, or take the key away"
         case list() if loc[0] in ("defaults", "prompts"):
             return "several values go under matrix"
+        case {"random": count} if loc[0] in ("defaults", "prompts"):
+            return f"it goes under matrix, one seed as well: {loc[-1]}: {{random: {count}}}"
         case str() if not value.isprintable() and "\\" in source.line(node.last):
             return "in double quotes a \\ starts an escape: use single quotes"
         case _:

@@ -48,6 +48,8 @@ def _mend(parameter: Parameter, value: Scalar) -> str:
         return f"write {word}"
     if parameter.name == "seed" and str(value).lower() in _ANY_SEED:
         return "leave it out, and one is derived; for several: matrix: {seed: {random: 4}}"
+    if parameter.name == "seed" and _is_above(value, parameter.maximum):
+        return f"if your model takes it: model_parameters: {{seed: {{maximum: {value}}}}}"
     if isinstance(value, int | float) and parameter.type != "string":
         return ""
     if parameter.choices and templates.text(value) not in parameter.choices:
@@ -60,6 +62,11 @@ def _mend(parameter: Parameter, value: Scalar) -> str:
         if (written := _range_meant(value)) is not None:
             return f"a range goes under matrix, without brackets: {parameter.name}: {written}"
     return ""
+
+
+def _is_above(value: Scalar, maximum: float | None) -> bool:
+    """Tell whether it is a whole number that is too large; one of very many digits is a slip."""
+    return type(value) is int and maximum is not None and maximum < value < 2**64
 
 
 def _range_meant(text: str) -> str | None:
