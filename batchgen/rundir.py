@@ -64,6 +64,11 @@ class RunDirectory:
         return self.state / "sandbox.jsonl"
 
     @property
+    def manifest(self) -> Path:
+        """One row a task, for readers and for a ledger that was lost or is old."""
+        return self.path / "manifest.jsonl"
+
+    @property
     def log(self) -> Path:
         """What happened, a line an event."""
         return self.path / "run.log"
@@ -74,7 +79,7 @@ class RunDirectory:
 
     def has_results(self) -> bool:
         """Tell whether a run has left results here."""
-        return (self.path / "manifest.jsonl").exists() or any(self.videos.glob("*.mp4"))
+        return self.manifest.exists() or any(self.videos.glob("*.mp4"))
 
     def create(self) -> None:
         """Make the directory and its parts.

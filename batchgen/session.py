@@ -3,8 +3,10 @@
 The whole of `batchgen run` without the command line.
 """
 
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+import shutil
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import UTC, datetime
 from typing import Final
 
 import anyio
@@ -29,9 +31,11 @@ from batchgen.events import (
 from batchgen.expansion import expand, order_key
 from batchgen.job import Job
 from batchgen.ledger.admission import Admission
+from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import open_provider
+from batchgen.report.known import known_submits
 from batchgen.report.log import RunLog
 from batchgen.report.reports import write_reports
 from batchgen.report.status import RUNNING, RunStatus, write_status
@@ -214,23 +218,32 @@ async def open_session(
                 at_once=job.run.downloads,
             )
         )
+        with _placed(ledger):
+            log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
+        watchers = Watchers(log, observer)
+        with _placed(ledger):
+            news = await anyio.to_thread.run_sync(_unknown_submits, ledger, clock.now())
+        # Before the job comes too: what it does not have any more may have been bought.
+        learned = _catch_up(ledger, news, clock.now())
         admission = None
         if again is None or not again.alone:
             with _placed(ledger):
                 save_job(ledger.directory, job)
             admission = await anyio.to_thread.run_sync(admit, job, ledger)
+        if news:
+            learned += _catch_up(ledger, news, clock.now())
+            manifest = ledger.directory.manifest
+            watchers(Notice(f"the ledger is older than {manifest}: {learned}", Level.WARNING))
         ledger.recover()
         missing = ledger.refetch_missing()
         if missing:
-            observer(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
+            watchers(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
         if again is not None and (unmatched := unmatched_reasons(ledger, again.reasons)):
-            observer(Notice(f"no task ended with {', '.join(unmatched)}"))
+            watchers(Notice(f"no task ended with {', '.join(unmatched)}"))
         ledger.resume_paid(again.reasons if again is not None else ())
         retried = tried_again(job, ledger, again) if again is not None else []
         with _placed(ledger):
             ledger.directory.clear_parts()
-            log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
-        watchers = Watchers(log, observer)
         run = Run(
             job,
             ledger,
@@ -253,6 +266,27 @@ def _placed(ledger: Ledger) -> Iterator[None]:
         raise RunDirectoryError(
             f"cannot write to {error.filename or ledger.directory.path}: {error.strerror or error}"
         ) from None
+
+
+def _unknown_submits(ledger: Ledger, at: float) -> list[KnownSubmit]:
+    """Return the submits that a manifest knows of and the ledger beside it, an older one, does not.
+
+    Then the manifest is kept aside as it is, since the next one is written from the ledger. Blocks.
+
+    Raises:
+        OSError: It cannot be read, or not be kept.
+    """
+    directory = ledger.directory
+    news = ledger.unknown(known_submits(directory.manifest))
+    if news:
+        when = datetime.fromtimestamp(at, UTC)
+        kept = directory.state / f"manifest-{when:%Y%m%dT%H%M%SZ}.jsonl"
+        shutil.copyfile(directory.manifest, kept)
+    return news
+
+
+def _catch_up(ledger: Ledger, news: Sequence[KnownSubmit], at: float) -> TakenIn:
+    return ledger.catch_up(news, "the manifest", at=at)
 
 
 def admit(job: Job, ledger: Ledger) -> Admission:

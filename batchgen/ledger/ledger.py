@@ -15,6 +15,7 @@ from typing import Self, TypeVar
 from batchgen.errors import LedgerError, RunDirectoryError
 from batchgen.ledger import between, moves, questions, sightings
 from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.catch_up import KnownSubmit, TakenIn, take_in, unknown
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.sightings import Sightings
@@ -138,6 +139,23 @@ class Ledger:
             LedgerError: The ledger cannot be written.
         """
         return self._writer.ask(lambda db: admit(db, tasks))
+
+    def unknown(self, submits: Iterable[KnownSubmit]) -> list[KnownSubmit]:
+        """Return the submits that the ledger knows nothing of, or not what became of them."""
+        return self._writer.ask(lambda db: list(unknown(db, submits)))
+
+    def catch_up(self, submits: Iterable[KnownSubmit], source: str, *, at: float) -> TakenIn:
+        """Take in submits that others know of and the ledger does not, at Unix seconds `at`.
+
+        Args:
+            submits: What they know.
+            source: Who they are, for the record.
+            at: Unix seconds.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        return self._writer.ask(lambda db: take_in(db, submits, source, at))
 
     def recover(self) -> int:
         """Take in rescued ids, then mark submits that were cut off as in doubt.

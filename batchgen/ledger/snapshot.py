@@ -4,13 +4,14 @@ import shutil
 import sqlite3
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from batchgen.errors import RunDirectoryError
 from batchgen.ledger import questions
+from batchgen.ledger.catch_up import KnownSubmit, unknown
 from batchgen.ledger.migrations import migrate
 from batchgen.ledger.rescue import rescued
 from batchgen.ledger.tables import SCHEMA_VERSION, check, file_name, refusal, version_of
@@ -100,6 +101,10 @@ class Snapshot:
                 )
             wanted = later
         return found
+
+    def unknown(self, submits: Iterable[KnownSubmit]) -> list[KnownSubmit]:
+        """Return the submits that the ledger knows nothing of, or not what became of them."""
+        return list(unknown(self._db, submits))
 
     def replacements(self) -> frozenset[str]:
         """Return the ids of the tasks that were put in the place of a failed one."""

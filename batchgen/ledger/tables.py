@@ -169,6 +169,16 @@ def file_name(stem: str) -> str:
     return f"videos/{stem}.mp4"
 
 
+def stem_of(file_name: str) -> str | None:
+    """Return the name of the video that is stored under a path as `file_name` gives it.
+
+    None for any other path: what stands in a file must not lead out of the folder of videos.
+    """
+    stem = file_name.removeprefix("videos/").removesuffix(".mp4")
+    sound = stem.strip(".") and "/" not in stem and file_name == f"videos/{stem}.mp4"
+    return stem if sound else None
+
+
 COLUMNS: Final = ", ".join(field.name for field in fields(Record))
 SELECT: Final = f"SELECT {COLUMNS} FROM tasks"  # our own column names
 

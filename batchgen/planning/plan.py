@@ -1,7 +1,7 @@
 """The plan: one walk over a job's tasks, each held against what its run directory knows of it."""
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Final
@@ -10,11 +10,13 @@ from batchgen.errors import RunDirectoryError
 from batchgen.expansion import count, expand
 from batchgen.grid import cells
 from batchgen.job import Job, ProviderSettings
+from batchgen.ledger.catch_up import KnownSubmit
 from batchgen.ledger.snapshot import Past, Snapshot, Standing, read_ledger
 from batchgen.models import Scalar
 from batchgen.planning import estimate
 from batchgen.planning.axes import Cut, Cuts, axis_values
 from batchgen.planning.estimate import Price, PriceSource, Requests
+from batchgen.report.known import known_submits
 from batchgen.rundir import RunDirectory
 from batchgen.task import Cause, Status, Task
 
@@ -166,7 +168,7 @@ def make_plan(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Pl
         seconds=None
         if past is None or to_submit == 0
         else estimate.seconds(to_submit, job.run.concurrency, past.seconds),
-        warnings=job.warnings,
+        warnings=(*job.warnings, *found.warnings),
     )
 
 
@@ -185,6 +187,7 @@ class _Found:
     spent_usd: float = 0.0
     submits: int = 0
     past: Past | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def _found(job: Job) -> _Found:
@@ -192,12 +195,19 @@ def _found(job: Job) -> _Found:
     if directory.is_run():
         with read_ledger(directory) as ledger:
             if ledger is not None:
-                return _held_against(job, ledger)
+                return _held_against(job, ledger, ledger.unknown(known_submits(directory.manifest)))
     tasks = count(job)
     return _Found(tasks, Counter(new=tasks), {}, [], [])
 
 
-def _held_against(job: Job, ledger: Snapshot) -> _Found:
+def _held_against(job: Job, ledger: Snapshot, news: Sequence[KnownSubmit]) -> _Found:
+    """Hold the job's tasks against a ledger.
+
+    Args:
+        job: The job.
+        ledger: What is known of them.
+        news: What the manifest knows and the ledger does not: the next run takes it in.
+    """
     if (holder := ledger.provider()) not in (None, job.provider.kind):
         raise RunDirectoryError(
             f"{job.output.dir} holds tasks of the provider {holder}, not {job.provider.kind}; "
@@ -210,6 +220,10 @@ def _held_against(job: Job, ledger: Snapshot) -> _Found:
     cuts = Cuts(job)
     replacements = ledger.replacements()
     met: set[str] = set()
+    bought = {
+        submit.task_id: "unresolved" if submit.generation_id is None else "to_poll"
+        for submit in news
+    }
     for batch in _batches(expand(job)):
         standings = ledger.standings([task.task_id for task in batch])
         for task in batch:
@@ -221,6 +235,8 @@ def _held_against(job: Job, ledger: Snapshot) -> _Found:
                     met.add(standing.task_id)
                 known[standing.status] += 1
             word = _word(standing)
+            if word == "new":
+                word = bought.get(task.task_id, word)
             by_status[word] += 1
             cuts.add(task, word)
             if standing is not None and standing.code:
@@ -243,6 +259,14 @@ def _held_against(job: Job, ledger: Snapshot) -> _Found:
         spent_usd=spent_usd,
         submits=submits,
         past=ledger.past(),
+        warnings=(_older(news),) if news else (),
+    )
+
+
+def _older(news: Sequence[KnownSubmit]) -> str:
+    return (
+        f"the ledger is older than the manifest beside it, which knows of {len(news)} submits "
+        "more: the next run takes them in and buys none of them again"
     )
 
 

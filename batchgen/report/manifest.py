@@ -146,7 +146,7 @@ def written_rows(job: Job, ledger: Ledger) -> Generator[Row, None, None]:
     layout = Layout.of(job, ledger)
     folder = ledger.directory.path
     with ExitStack() as files:
-        lines = files.enter_context(replacing(folder / "manifest.jsonl"))
+        lines = files.enter_context(replacing(ledger.directory.manifest))
         table = csv.writer(files.enter_context(replacing(folder / "manifest.csv")))
         metadata = files.enter_context(replacing(folder / "metadata.jsonl"))
         table.writerow(map(csv_cell, layout.columns))
