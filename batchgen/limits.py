@@ -272,6 +272,41 @@ class Breaker:
             self._calls.popleft()
 
 
+CONTROL_SECONDS: Final = 20.0
+MAX_CONTROL_SECONDS: Final = 900.0
+
+
+@dataclass(slots=True)
+class Control:
+    """A generation known to be done, and when to ask about it again.
+
+    As long as it is answered, every 20 s at most; in an outage ever more seldom.
+
+    Attributes:
+        generation: Its id and its model; None where none is known.
+    """
+
+    generation: tuple[str, str] | None = None
+    _gap: float = CONTROL_SECONDS
+    _due: float = float("-inf")
+
+    def knows(self, generation_id: str, model: str) -> None:
+        """Take a generation that was just seen to be done."""
+        self.generation = generation_id, model
+
+    def is_due(self, now: float) -> bool:
+        """Tell whether to ask; whoever is told so does."""
+        if now < self._due:
+            return False
+        self._due = now + self._gap
+        return True
+
+    def answered(self, now: float, *, well: bool) -> None:
+        """Note whether the provider told that it is done."""
+        self._gap = CONTROL_SECONDS if well else min(2 * self._gap, MAX_CONTROL_SECONDS)
+        self._due = now + self._gap
+
+
 @dataclass(slots=True)
 class MinimumSpeed:
     """Tells a download that goes on from one that only keeps a place.

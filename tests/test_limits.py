@@ -9,8 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from batchgen.limits import (
+    CONTROL_SECONDS,
     CUT,
     LEAST_RATE,
+    MAX_CONTROL_SECONDS,
     MAX_SECONDS_BETWEEN_CUTS,
     MIN_SECONDS_BETWEEN_CUTS,
     PROBE_SECONDS,
@@ -20,6 +22,7 @@ from batchgen.limits import (
     AdaptiveLimit,
     AdaptiveRate,
     Breaker,
+    Control,
     MinimumSpeed,
     Pause,
     RateLimit,
@@ -417,6 +420,24 @@ def test_the_probes_of_a_breaker_come_more_seldom_each_time_they_are_refused() -
     assert breaker.went_well(now + 60.0)
     breaker.trip(now + 61.0, 15.0, longest=60.0)
     assert breaker.wait(now + 61.0) == 15.0
+
+
+def test_a_control_is_asked_often_while_it_is_answered_and_seldom_in_an_outage() -> None:
+    control = Control()
+
+    def asked(begin: int, *, well: bool) -> list[int]:
+        times = []
+        for now in range(begin, begin + 4000):
+            if control.is_due(float(now)):
+                control.answered(float(now), well=well)
+                times.append(now - begin)
+        return times
+
+    assert len(asked(0, well=True)) == 4000 / CONTROL_SECONDS
+    gaps = [later - earlier for earlier, later in pairwise(asked(4000, well=False))]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == MAX_CONTROL_SECONDS
+    assert len(asked(8000, well=True)) > 150, "one answer is enough"
 
 
 def test_a_request_that_left_before_a_breaker_was_tripped_does_not_close_it() -> None:

@@ -81,6 +81,7 @@ class Fault:
         phases: Which requests.
         after: Seconds it takes to come.
         taken: Whether a submit is taken all the same.
+        only: The one generation it is done to; None for all.
     """
 
     begin: float
@@ -89,6 +90,7 @@ class Fault:
     phases: tuple[Phase, ...] = BOTH
     after: float = 0.0
     taken: bool = False
+    only: str | None = None
 
 
 class Provider:
@@ -117,10 +119,14 @@ class Provider:
         self.bodies: Counter[bytes] = Counter()
         self.asked: dict[Phase, list[float]] = {phase: [] for phase in Phase}
 
-    async def _trouble(self, phase: Phase) -> tuple[Fault, Trouble] | None:
+    async def _trouble(
+        self, phase: Phase, generation_id: str | None = None
+    ) -> tuple[Fault, Trouble] | None:
         now = self._clock.outside()
         self.asked[phase].append(now)
         for fault in self._faults:
+            if fault.only not in (None, generation_id):
+                continue
             if phase in fault.phases and fault.begin <= now < fault.end:
                 self._given[fault] += 1
                 await self._clock.sleep(fault.after)
@@ -141,7 +147,7 @@ class Provider:
 
     async def fetch(self, generation_id: str, model: str | None = None) -> FetchOutcome:
         del model
-        trouble = await self._trouble(Phase.FETCH)
+        trouble = await self._trouble(Phase.FETCH, generation_id)
         if trouble is not None:
             return trouble[1]
         age = self._clock.outside() - self._born[generation_id]
@@ -613,6 +619,101 @@ def test_a_disk_that_stays_full_ends_a_run_when_nobody_waits_any_more(
     morning = spend(tmp_path, tasks=6, meanwhile=fill, give_up_after=2 * HOUR)
     assert morning.summary.reason is Reason.GAVE_UP
     assert 2 <= morning.hours < 3
+
+
+# One generation that cannot be asked about, though all others can.
+
+
+def always(answer: Callable[[int], Trouble], only: str) -> Fault:
+    return Fault(begin=0, end=1000 * HOUR, answer=answer, phases=(Phase.FETCH,), only=only)
+
+
+@pytest.mark.parametrize(
+    "answer", [status(500), status(429), no_answer], ids=["500", "429", "mute"]
+)
+def test_one_id_that_never_answers_gets_its_time_and_no_more(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    morning = spend(tmp_path, always(answer, "id:3"), runs=2)
+    late = {Status.SUCCEEDED: TASKS - 1, Status.TIMED_OUT: 1}
+    assert [summary.counts for summary in morning.summaries] == [late, late]
+    for summary in morning.summaries:
+        # Its half hour, by what others were told and, when they were done, one known to be done.
+        assert HOUR / 2 < summary.seconds < 0.8 * HOUR
+    (stuck,) = [record for record in morning.records if record.status == Status.TIMED_OUT]
+    assert stuck.generation_id == "id:3"
+    assert "the last poll: " in (stuck.error_message or "")
+    morning.paid_once()
+
+
+def test_an_outage_costs_no_task_its_time_though_others_were_answered_before_it(
+    tmp_path: Path,
+) -> None:
+    outage = Fault(begin=2000, end=8 * HOUR, answer=status(500), phases=(Phase.FETCH,))
+    # One is done before the outage and could be asked about in it, the other is not.
+    morning = spend(
+        tmp_path, outage, tasks=2, makes=1500.0, timeout=TimeoutSettings(generation=2200.0)
+    )
+    morning.all_is_well(2)
+    # That one more is asked about is hardly felt by who is out of order.
+    assert morning.provider.asked_during([outage], Phase.FETCH) <= 8 * 60 * 1.1
+
+
+@pytest.mark.parametrize("number", [302, 401, 403, 414])
+def test_one_id_that_is_always_refused_holds_no_other_up(tmp_path: Path, number: int) -> None:
+    morning = spend(tmp_path, always(status(number), "id:3"))
+    assert morning.summary.counts == {Status.SUCCEEDED: TASKS - 1, Status.FAILED: 1}
+    (refused,) = [record for record in morning.records if record.status == Status.FAILED]
+    assert (refused.error_code, refused.generation_id) == ("fetch_refused", "id:3")
+    assert morning.hours < 0.6
+
+
+# A run that is to end.
+
+
+def interrupt_at(seconds: float) -> Meanwhile:
+    async def interrupt(run: Run, clock: NightClock, provider: Provider) -> None:
+        del provider
+        await clock.sleep(seconds)
+        run.stopping.drain(Reason.INTERRUPTED)
+
+    return interrupt
+
+
+def test_a_first_interrupt_does_not_wait_for_an_id_that_never_answers(tmp_path: Path) -> None:
+    never = always(status(500), "id:3")
+    morning = spend(tmp_path, never, meanwhile=interrupt_at(210.0))
+    # The others in flight are finished.
+    assert morning.summary.counts == {
+        Status.SUCCEEDED: len(morning.provider.taken) - 1,
+        Status.IN_FLIGHT: 1,
+        Status.PENDING: TASKS - len(morning.provider.taken),
+    }
+    assert morning.hours * HOUR < 900
+
+
+@pytest.mark.parametrize("answer", [status(502), no_route, status(401), status(302)])
+def test_a_first_interrupt_ends_also_where_the_outage_comes_after_it(
+    tmp_path: Path, answer: Callable[[int], Trouble]
+) -> None:
+    outage = Fault(begin=150, end=10 * HOUR, answer=answer, phases=(Phase.FETCH,))
+    morning = spend(tmp_path, outage, meanwhile=interrupt_at(100.0))
+    assert morning.summary.reason is Reason.INTERRUPTED
+    assert morning.summary.counts == {Status.IN_FLIGHT: 4, Status.PENDING: TASKS - 4}
+    assert morning.hours * HOUR < 900
+
+
+def test_a_first_interrupt_does_not_wait_for_a_broken_file_host(tmp_path: Path) -> None:
+    morning = spend(tmp_path, meanwhile=interrupt_at(100.0), file_status=lambda: 502)
+    assert morning.summary.reason is Reason.INTERRUPTED
+    assert morning.summary.counts == {Status.COMPLETED: 4, Status.PENDING: TASKS - 4}
+    assert morning.hours * HOUR < 1200
+
+
+def test_a_first_interrupt_waits_for_a_provider_that_hesitates(tmp_path: Path) -> None:
+    short = Fault(begin=150, end=200, answer=status(502), phases=(Phase.FETCH,))
+    morning = spend(tmp_path, short, meanwhile=interrupt_at(100.0))
+    assert morning.summary.counts == {Status.SUCCEEDED: 4, Status.PENDING: TASKS - 4}
 
 
 # Long waits.

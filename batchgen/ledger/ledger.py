@@ -379,6 +379,10 @@ class Ledger:
             lambda db: [Record(*row) for row in db.execute(sql, (after, limit))]
         )
 
+    async def latest_done(self, base_url: str | None) -> tuple[str, str] | None:
+        """Return id and model of the generation that was last seen to be done at a server."""
+        return await self._record(lambda db: questions.latest_done(db, base_url))
+
     async def intend(
         self,
         task_id: str,

@@ -3,6 +3,8 @@
 import sqlite3
 from dataclasses import dataclass
 
+from batchgen.ledger.tables import SELECT, Record
+
 
 @dataclass(frozen=True, slots=True)
 class Ending:
@@ -55,3 +57,16 @@ def committed(db: sqlite3.Connection) -> tuple[float, int]:
         " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
     ).fetchone()
     return float(total), int(count)
+
+
+def latest_done(db: sqlite3.Connection, base_url: str | None) -> tuple[str, str] | None:
+    """Return id and model of the generation that was last seen to be done at a server."""
+    row = db.execute(
+        f"{SELECT} WHERE status = 'succeeded' AND generation_id IS NOT NULL AND base_url IS ?"
+        " ORDER BY completed_at DESC LIMIT 1",
+        (base_url,),
+    ).fetchone()
+    if row is None:
+        return None
+    record = Record(*row)
+    return str(record.generation_id), record.model

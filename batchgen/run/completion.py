@@ -2,8 +2,6 @@
 
 from typing import Final
 
-from batchgen.clock import Clock
-from batchgen.durations import LifeTable
 from batchgen.ledger.tables import Record
 from batchgen.outcomes import (
     Answered,
@@ -18,16 +16,18 @@ from batchgen.outcomes import (
 )
 from batchgen.policy import Action, Phase, decide
 from batchgen.polling import next_wait
+from batchgen.run.control import ask_control
 from batchgen.run.means import Generation, Means
+from batchgen.run.waiting import Waiting
 from batchgen.task import Cause, Status
 from batchgen.urls import without_secrets
 
 UNKNOWN_ID_GRACE: Final = 120.0
 """Seconds after a submit in which its id may be unknown to the provider."""
+STUCK_POLLS: Final = 3
+"""Polls in a row without an answer, behind which a run that is to end waits no longer."""
 NO_VIDEO_GRACE: Final = 600.0
 """Seconds for which a completed generation may lack its video."""
-BESIDES_SECONDS: Final = 60.0
-"""What pace and answer may add to the wait for a poll; a longer gap was no waiting."""
 RESUMED_SPREAD: Final = 1.0
 """Seconds over which the first polls of a resumed run are spread."""
 
@@ -41,14 +41,17 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
         The video; None where the task has ended without one.
     """
     table = means.durations.of(record.task.params)
-    waiting = _Waiting(record, generation, table, means.clock)
+    waiting = Waiting(record, generation, table, means.clock)
     while True:
         wait = _next_poll(means, waiting)
         await means.clock.sleep(wait)
+        if waiting.lacks_a_control(means.traffic.polled_well_at):
+            await ask_control(means)
         await means.traffic.poll()
         outcome = await means.provider.fetch(generation.id, record.model)
         means.heard(Phase.FETCH, outcome)
-        waiting.hears(wait, answered=_answered(outcome))
+        well_at = means.traffic.polled_well_at
+        waiting.hears(wait, answered=_answered(outcome), others_well_at=well_at)
         match outcome:
             case Completed():
                 waiting.ended()
@@ -62,27 +65,23 @@ async def completion(means: Means, record: Record, generation: Generation) -> Co
                 await _fail(means, waiting, Cause.GENERATION, code, message)
                 return None
             case Pending(status=word, known=known, queued=queued):
-                means.tally.good()
-                means.traffic.polled()
-                waiting.runs()
+                _still_runs(means, waiting)
                 if not queued:
                     waiting.began()
                 if not known:
                     means.tally.say_sometimes(f"the unknown status {word!r} is taken for pending")
             case NoVideo(reason=reason):
-                means.tally.good()
-                means.traffic.polled()
-                waiting.runs()
+                _still_runs(means, waiting)
                 if waiting.without_video() > NO_VIDEO_GRACE:
                     await _fail(means, waiting, Cause.FETCH, "no_video", reason)
                     return None
             case trouble:
                 if not await _go_on(means, waiting, trouble):
                     return None
-        # Judged only behind an answer, by time that was watched: an outage or a suspend is not the
-        # generation's.
-        if _answered(outcome) and waiting.watched >= means.settings.timeout.generation:
-            message = f"no video after {waiting.watched:.0f} s of waiting"
+        # By time that was watched: an outage or a suspend is not the generation's.
+        if waiting.judged and waiting.watched >= means.settings.timeout.generation:
+            last = f"; the last poll: {describe(outcome)}" if isinstance(outcome, Trouble) else ""
+            message = f"no video after {waiting.watched:.0f} s of waiting{last}"
             await means.ledger.timed_out(record.task_id, message, polls=waiting.asked)
             means.tally.moved(record, Status.IN_FLIGHT, Status.TIMED_OUT, message=message)
             return None
@@ -99,7 +98,7 @@ def _answered(outcome: FetchOutcome) -> bool:
             return False
 
 
-def _next_poll(means: Means, waiting: "_Waiting") -> float:
+def _next_poll(means: Means, waiting: Waiting) -> float:
     if waiting.generation.resumed and not waiting.asked:
         # It is likely done by now; a spread keeps a whole night from asking at once.
         return means.rng.uniform(0.0, RESUMED_SPREAD)
@@ -107,7 +106,14 @@ def _next_poll(means: Means, waiting: "_Waiting") -> float:
     return next_wait(means.settings.poll, waiting.table.rates(), age, means.rng)
 
 
-async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> None:
+def _still_runs(means: Means, waiting: Waiting) -> None:
+    means.tally.good()
+    means.tally.troubled.discard(waiting.record.task_id)
+    means.traffic.polled()
+    waiting.runs()
+
+
+async def _completed(means: Means, waiting: Waiting, outcome: Completed) -> None:
     means.tally.good()
     means.traffic.polled()
     queue_s, generate_s = waiting.split()
@@ -121,15 +127,19 @@ async def _completed(means: Means, waiting: "_Waiting", outcome: Completed) -> N
         cost_usd=outcome.cost_usd if outcome.cost_usd is not None else means.price,
         cost_is_estimate=outcome.cost_usd is None,
     )
+    means.control.knows(waiting.generation.id, waiting.record.model)
     if news:
         means.tally.charged(outcome.cost_usd, means.price)
     means.tally.moved(waiting.record, Status.IN_FLIGHT, Status.COMPLETED)
 
 
-async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
+async def _go_on(means: Means, waiting: Waiting, trouble: Trouble) -> bool:
     """Deal with a poll that was not answered as hoped; return whether to ask again."""
     said = describe(trouble)
-    match decide(Phase.FETCH, trouble):
+    action = decide(Phase.FETCH, trouble)
+    if action is Action.PAUSE and waiting.singled_out:
+        action = Action.RETRY_COUNTED  # others are answered: it stands against this one alone
+    match action:
         case Action.RETRY_COUNTED:
             waiting.faults += 1
             if waiting.faults >= means.settings.retry.attempts:
@@ -151,91 +161,13 @@ async def _go_on(means: Means, waiting: "_Waiting", trouble: Trouble) -> bool:
             await means.clock.sleep(means.backoff(waiting.troubles, trouble))
     means.check_outage()
     waiting.troubles += 1
+    if waiting.troubles >= STUCK_POLLS:
+        means.tally.troubled.add(waiting.record.task_id)
     return True
 
 
-async def _fail(means: Means, waiting: "_Waiting", cause: Cause, code: str, message: str) -> None:
+async def _fail(means: Means, waiting: Waiting, cause: Cause, code: str, message: str) -> None:
     await means.ledger.failed(
         waiting.record.task_id, cause, code, message, at=means.clock.now(), polls=waiting.asked
     )
     means.failed(waiting.record, Status.IN_FLIGHT, message, free=cause is Cause.GENERATION)
-
-
-class _Waiting:
-    """What the polling of one generation has seen so far.
-
-    Attributes:
-        asked: Polls.
-        faults: Polls in a row that were refused for the task's own reasons.
-        troubles: Polls in a row that were not answered as hoped.
-        watched: Seconds of waiting in this run that ended with an answer: what a generation is
-            judged by. So no clock, outage or suspend ends it, and each run gives it its whole time.
-    """
-
-    def __init__(
-        self, record: Record, generation: Generation, table: LifeTable, clock: Clock
-    ) -> None:
-        self.record = record
-        self.generation = generation
-        self.table = table
-        self.asked = 0
-        self.faults = 0
-        self.troubles = 0
-        self.watched = 0.0
-        self._clock = clock
-        self._asked_at = self._heard_at = clock.monotonic()
-        self._unseen = False  # whether it may have been done long before the latest poll
-        self._taken = self._asked_at - max(0.0, clock.now() - generation.taken)
-        # When one of an earlier run was done before its first poll in this one, nobody can tell.
-        self._known_to_run: float | None = None if generation.resumed else 0.0
-        self._left_queue: float | None = None
-        self._no_video: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since the submit, by a wall clock that may have jumped between two runs."""
-        return self._clock.monotonic() - self._taken
-
-    def hears(self, wait: float, *, answered: bool) -> None:
-        """Note a poll, the seconds that were to be waited for it, and whether it was answered."""
-        now = self._clock.monotonic()
-        self._unseen = now - self._heard_at > wait + BESIDES_SECONDS
-        if answered:
-            self.watched += min(now - self._asked_at, wait + BESIDES_SECONDS)
-            self._heard_at = now
-        self._asked_at = now
-        self.asked += 1
-
-    def runs(self) -> None:
-        """Note that a poll found it not done yet."""
-        self.faults = self.troubles = 0
-        age = self.seconds
-        if self._known_to_run is not None:
-            self.table.runs(self._known_to_run, age)
-        self._known_to_run = age
-
-    def ended(self) -> None:
-        """Note that a poll found it done."""
-        if self._known_to_run is not None:
-            self.table.ended(self._known_to_run, self.seconds)
-
-    def began(self) -> None:
-        """Note when a status first said that work has begun."""
-        if self._left_queue is None:
-            self._left_queue = self.seconds
-
-    def without_video(self) -> float:
-        """Note a completed status without a video; return for how many seconds it has been so."""
-        if self._no_video is None:
-            self._no_video = self.watched
-        return self.watched - self._no_video
-
-    def split(self) -> tuple[float | None, float | None]:
-        """Return seconds in the queue and seconds generating, as far as polls could see them.
-
-        What ended in an outage or a suspend would pass for slow, in this run and in those to come.
-        """
-        if self.generation.resumed or self._unseen:
-            return None, None
-        queue = self._left_queue if self._left_queue is not None else 0.0
-        return round(queue, 3), round(self.seconds - queue, 3)

@@ -44,7 +44,7 @@ async def download(means: Means, record: Record, generation: Generation, video: 
     while True:
         host = _host(video.url)
         try:
-            result = await _fetch(means, video.url, host, part)
+            result = await _fetch(means, record, video.url, host, part)
             if isinstance(result, Saved):
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 return
@@ -80,13 +80,16 @@ async def download(means: Means, record: Record, generation: Generation, video: 
             means.tally.say_sometimes(f"download: {describe(result)}; trying again")
             await means.clock.sleep(means.backoff(tries, result))
         means.check_outage()
-        await means.traffic.repeat(Phase.DOWNLOAD, host)
         tries += 1
+        if tries >= means.settings.retry.attempts:
+            means.tally.troubled.add(record.task_id)
+        await means.traffic.repeat(Phase.DOWNLOAD, host)
 
 
-async def _fetch(means: Means, url: str, host: str, part: Part) -> Saved | Trouble:
+async def _fetch(means: Means, record: Record, url: str, host: str, part: Part) -> Saved | Trouble:
     """Hold one of the places for downloads only while bytes may flow; judge the host by them."""
-    async with means.traffic.download(host):
+    when_closed = partial(means.tally.troubled.add, record.task_id)
+    async with means.traffic.download(host, when_closed):
         result = await means.transfer.fetch(url, part)
     if isinstance(result, Saved):
         means.tally.good()

@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from batchgen.clock import Clock
@@ -12,7 +12,7 @@ from batchgen.events import Level, Reason
 from batchgen.job import Budget, RunSettings
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
-from batchgen.limits import PROBE_SECONDS
+from batchgen.limits import PROBE_SECONDS, Control
 from batchgen.outcomes import (
     Answered,
     FetchOutcome,
@@ -77,6 +77,7 @@ class Means:
         price: US dollars reserved for one video; None where nobody knows.
         doubt: Told of a task whose submit may have been taken: the task, the submit's client
             request id, Unix seconds.
+        control: A generation by which failing polls are told from a failing provider.
     """
 
     settings: RunSettings
@@ -94,6 +95,7 @@ class Means:
     stopping: Stopping
     price: float | None
     doubt: Callable[[Record, str, float], None]
+    control: Control = field(default_factory=Control)
 
     def is_elsewhere(self, record: Record) -> bool:
         """Tell whether a task was submitted at another server than this run talks to.
@@ -224,6 +226,7 @@ class Means:
     async def wait_for_room(self, error: LedgerError) -> None:
         """Wait a while for a disk on which the ledger can be written again."""
         self.tally.say_sometimes(f"{error}; the run waits until there is room")
+        self._leave_if_draining()
         self.check_outage()
         await self.clock.sleep(DISK_PROBE_SECONDS)
 
@@ -233,7 +236,13 @@ class Means:
             f"cannot write to {self.ledger.directory.path}: {error.strerror or error}; "
             f"trying again every {DISK_PROBE_SECONDS:.0f} s"
         )
+        self._leave_if_draining()
         self.traffic.disk.close(self.clock.monotonic(), DISK_PROBE_SECONDS)
+
+    def _leave_if_draining(self) -> None:
+        """End a run that is to end: without room nothing in flight can be finished."""
+        if self.stopping.reason is not None:
+            self.stopping.leave(self.stopping.reason)
 
     def check_outage(self) -> None:
         """End a run that has had no good answer for very long; nothing is lost by it."""

@@ -38,6 +38,8 @@ BACKLOG: Final = 256
 """Tasks whose video may wait for its download before no more are submitted."""
 LEARNED_FROM: Final = 500
 """Generations of earlier runs whose durations a run begins with."""
+DRAIN_SECONDS: Final = 60
+"""For how long a run that is to end waits for what cannot be finished now."""
 TELL_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 5.0
 """How often a run that goes on sees whether a look-up is due."""
@@ -86,6 +88,7 @@ class Run:
         self._changed = anyio.Event()
         self._doubts = Doubts()
         self._traffic: Traffic | None = None
+        self._tally: Tally | None = None
         self.stopping = Stopping()
 
     @property
@@ -95,8 +98,14 @@ class Run:
 
     @property
     def parked(self) -> bool:
-        """Tell whether nothing in flight can be finished now: the provider cannot be asked."""
-        return self._traffic is not None and self._traffic.breaker(Phase.FETCH).is_open
+        """Tell whether nothing in flight can be finished now.
+
+        The provider cannot be asked, or each task that is left has failed several times in a row.
+        """
+        if self._traffic is None or self._tally is None or self._traffic.is_downloading:
+            return False
+        stuck = 0 < self._carrying <= len(self._tally.troubled)
+        return stuck or self._traffic.breaker(Phase.FETCH).is_open
 
     async def go(self) -> Summary:
         """Do what is not done yet.
@@ -116,7 +125,7 @@ class Run:
                 "budget.max_usd is set, but the provider quotes no price for "
                 f"{self._job.provider.model}: set budget.usd_per_video too"
             )
-        tally = Tally(
+        tally = self._tally = Tally(
             self._ledger.counts(),
             self._ledger.committed(),
             clock=self._clock,
@@ -145,6 +154,7 @@ class Run:
             async with anyio.create_task_group() as watchers:
                 watchers.start_soon(self._tell, tally)
                 watchers.start_soon(self._watch_deadline)
+                watchers.start_soon(self._watch_drain, tally)
                 watchers.start_soon(self._part_when_cancelled)
                 with self.stopping.all_work():
                     await self._carry_all(means)
@@ -245,6 +255,7 @@ class Run:
                 await resume(means, record, generation, slot)
         finally:
             self._carrying -= 1
+            means.tally.troubled.discard(record.task_id)
             self._changed.set()
 
     async def _new_tasks(self, means: Means) -> AsyncGenerator[Record, None]:
@@ -303,6 +314,17 @@ class Run:
             await anyio.sleep_forever()
         finally:
             self.stopping.part()
+
+    async def _watch_drain(self, tally: Tally) -> None:
+        """Leave a run that is to end once, for a while, nothing in flight could be finished."""
+        await self.stopping.draining.wait()
+        parked_for = 0
+        while parked_for < DRAIN_SECONDS:
+            await self._clock.sleep(1.0)
+            parked_for = parked_for + 1 if self.parked else 0
+        if self.stopping.reason is not None:
+            tally.say(f"{self._carrying} in flight cannot be finished now: left to the next run")
+            self.stopping.retire(self.stopping.reason)
 
     async def _watch_deadline(self) -> None:
         """Drain the run at `stop_at`, by the local clock on the wall."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Final
 
-from anyio import CancelScope, current_time
+from anyio import CancelScope, Event, current_time
 
 from batchgen.events import Reason
 
@@ -21,12 +21,14 @@ class Stopping:
     Attributes:
         reason: Why; None while nobody asked.
         detail: A sentence for a person.
+        draining: Set once somebody asked.
         leaving: Whether even what is in flight is left.
     """
 
     def __init__(self) -> None:
         self.reason: Reason | None = None
         self.detail = ""
+        self.draining = Event()
         self.leaving = False
         self._retiring = False
         self._new_work: set[CancelScope] = set()
@@ -42,6 +44,7 @@ class Stopping:
         """Start nothing more. The first reason stays."""
         if self.reason is None:
             self.reason, self.detail = reason, detail
+            self.draining.set()
         for scope in self._new_work:
             scope.cancel()
 

@@ -22,6 +22,8 @@ class Tally:
         committed_tasks: Submits that were taken or may have been, likewise.
         last_good: Monotonic seconds of the provider's last good answer, or of the start.
         welcomed: Whether the provider has taken our key in this run.
+        troubled: Ids of tasks whose requests have failed several times in a row, or whose file's
+            host is out of order.
         against: What the provider has said against the key, the account or the settings since its
             last good answer; None where nothing.
     """
@@ -43,6 +45,7 @@ class Tally:
         self.failures_in_a_row = 0
         self.last_good = self._began
         self.welcomed = False
+        self.troubled: set[str] = set()
         self.against: str | None = None
         self._said: dict[str, float] = {}
 

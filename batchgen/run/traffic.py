@@ -1,6 +1,6 @@
 """The limits of a run, put to work: waits here are where a run is slowed down, and only here."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Final
 
@@ -22,6 +22,7 @@ class Traffic:
         submits: Closed while the provider is too busy for submits.
         polls: Closed while it is too busy for questions.
         disk: Closed while nothing can be written.
+        polled_well_at: Monotonic seconds of the latest poll that was answered.
     """
 
     def __init__(self, settings: RunSettings, clock: Clock) -> None:
@@ -34,6 +35,7 @@ class Traffic:
         self.submits = Pause()
         self.polls = Pause()
         self.disk = Pause()
+        self.polled_well_at = float("-inf")
         self._poll_rate = AdaptiveRate()
         self._next_to_poll = Lock(fast_acquire=True)
         self._breakers: dict[tuple[Phase, str], Breaker] = {}
@@ -60,10 +62,14 @@ class Traffic:
             yield
 
     @asynccontextmanager
-    async def download(self, host: str) -> AsyncIterator[None]:
+    async def download(self, host: str, when_closed: Callable[[], None]) -> AsyncIterator[None]:
         """Hold one of the places for downloads, once the disk and the file's host can be used.
 
         Nobody waits for a host in a place that another host's file could have.
+
+        Args:
+            host: The file's host.
+            when_closed: Told each time the host turns out not to be usable now.
         """
         breaker = self.breaker(Phase.DOWNLOAD, host)
         while True:
@@ -74,7 +80,13 @@ class Traffic:
                     self._retries.request()
                     yield
                     return
+            when_closed()
             await self._clock.sleep(min(seconds, SLICE_SECONDS))
+
+    @property
+    def is_downloading(self) -> bool:
+        """Tell whether a file may be arriving."""
+        return self._downloads.borrowed_tokens > 0
 
     async def poll(self) -> None:
         """Wait until polls are open and the pace allows one.
@@ -92,6 +104,7 @@ class Traffic:
     def polled(self) -> None:
         """A poll was answered: a few more at once may be tried."""
         self._poll_rate.answered()
+        self.polled_well_at = self._clock.monotonic()
 
     def polled_too_often(self, seconds: float) -> None:
         """The provider is too busy for polls: none for some seconds, and fewer from then on."""
