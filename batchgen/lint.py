@@ -19,6 +19,7 @@ from batchgen.expansion import variable_names
 from batchgen.grid import unmatched_rows
 from batchgen.job import Axis, Derived, Job, Prompt
 from batchgen.models import TABLES, Scalar
+from batchgen.other_syntax import other_syntax
 from batchgen.templates import text
 from batchgen.unfilled import unfilled_marks
 
@@ -36,6 +37,7 @@ def warnings_of(job: Job) -> list[str]:
         *_seeds_of_nobody(job),
         *_nearly_known_model(job),
         *unfilled_marks(job),
+        *other_syntax(job),
     ]
 
 

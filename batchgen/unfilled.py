@@ -15,7 +15,10 @@ SHOWN: Final = 3
 def unfilled_marks(job: Job) -> Iterator[str]:
     """Say which marks are sent as they stand: in prompts, and in values, which are no templates."""
     in_prompts = Counter(
-        mark for template in _templates(job) for mark in dict.fromkeys(templates.unread(template))
+        mark
+        for template in prompt_texts(job)
+        if "{" in template
+        for mark in dict.fromkeys(templates.unread(template))
     )
     for mark, prompts in list(in_prompts.items())[:SHOWN]:
         name = "".join(sign for sign in mark if sign not in "${} ") or "name"
@@ -25,7 +28,7 @@ def unfilled_marks(job: Job) -> Iterator[str]:
         yield f"{more:,} more marks of prompts are no variables as they are written"
     in_values = dict.fromkeys(
         (mark, name)
-        for name, value in _values(job)
+        for name, value in values(job)
         if isinstance(value, str) and "${" in value
         for mark in templates.names(value)
     )
@@ -35,15 +38,16 @@ def unfilled_marks(job: Job) -> Iterator[str]:
         yield f"{more:,} more variables stand in values, where they are not filled in"
 
 
-def _templates(job: Job) -> Iterator[str]:
+def prompt_texts(job: Job) -> Iterator[str]:
+    """Yield the text of every prompt, as it was written."""
     for prompt in job.prompts:
-        if "{" in prompt.template:
-            yield prompt.template
+        yield prompt.template
     for row in job.include:
         yield str(row.get("prompt", ""))
 
 
-def _values(job: Job) -> Iterator[tuple[str, Scalar]]:
+def values(job: Job) -> Iterator[tuple[str, Scalar]]:
+    """Yield every value that is written in a job, with the name of its parameter or variable."""
     yield from job.defaults.items()
     for axis in (*job.matrix, *job.zip):
         if isinstance(axis.values, tuple):

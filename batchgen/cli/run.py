@@ -52,7 +52,7 @@ def run(
 
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
-        click.echo(f"batchgen: {visible(warning)}", err=True)
+        click.echo(f"batchgen: warning: {visible(warning)}", err=True)
     from batchgen.again import Again
     from batchgen.cli.driving import drive
     from batchgen.display import Kind

@@ -17,6 +17,6 @@ def validate(job: Path, **overrides: Any) -> None:
 
     loaded = load(job, **overrides)
     for warning in loaded.warnings:
-        click.echo(f"batchgen: {visible(warning)}", err=True)
+        click.echo(f"batchgen: warning: {visible(warning)}", err=True)
     tasks = count(loaded)
     click.echo(f"{visible(str(job))}: {tasks} {'task' if tasks == 1 else 'tasks'}, no mistakes")
