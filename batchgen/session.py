@@ -3,6 +3,7 @@
 The whole of `batchgen run` without the command line.
 """
 
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -186,6 +187,7 @@ async def open_session(
     again: Again | None = None,
     provider: Provider | None = None,
     clock: Clock | None = None,
+    environment: Mapping[str, str] = os.environ,
 ) -> AsyncIterator[Session]:
     """Open everything a run of the job needs, and close it at the end.
 
@@ -196,6 +198,7 @@ async def open_session(
         again: Which failed tasks are tried again; None for none.
         provider: Who makes the videos; None opens the one the job names.
         clock: Time.
+        environment: Where the provider's key stands.
 
     Raises:
         RunDirectoryError: The run directory cannot be used.
@@ -209,7 +212,7 @@ async def open_session(
         ledger.bind(job.provider.kind)
         if provider is None:
             provider = await stack.enter_async_context(
-                open_provider(job, ledger.directory, now=clock.now)
+                open_provider(job, ledger.directory, environment, clock.now)
             )
         transfer = await stack.enter_async_context(
             open_transfer(

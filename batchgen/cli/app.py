@@ -1,12 +1,12 @@
 """The command `batchgen`, and how any of its verbs ends."""
 
-import os
 import sys
 from typing import Final, NoReturn
 
 from click.exceptions import Exit
 
 from batchgen._version import __version__
+from batchgen.cli.env_file import PATH, EnvFile, read_env_file
 from batchgen.cli.look import Group, click
 from batchgen.cli.streams import discard_unwritten, optional_output
 
@@ -54,7 +54,8 @@ class _Verbs(Group):
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 @click.version_option(__version__, "-V", "--version", prog_name="batchgen")
-def batchgen() -> None:
+@click.pass_obj
+def batchgen(file: EnvFile) -> None:
     """Batches of text-to-video generations from a YAML file.
 
     Write down the videos you want, start the run in the evening, look at the page in the morning.
@@ -65,13 +66,21 @@ def batchgen() -> None:
     batchgen plan JOB        what it would make
     batchgen run JOB         make it
     """  # noqa: D301  # \b is the sign by which click keeps lines apart
+    if file.complaint:
+        click.echo(f"batchgen: {PATH} {file.complaint}", err=True)
 
 
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and leave the process with its exit code."""
     try:
-        _read_dotenv()
-        code = batchgen.main(arguments, prog_name="batchgen", standalone_mode=False)
+        file = read_env_file()
+        code = batchgen.main(
+            arguments,
+            prog_name="batchgen",
+            standalone_mode=False,
+            obj=file,
+            default_map=dict.fromkeys(VERBS, file.options),
+        )
     except Exit as end:
         code = end.exit_code
     except click.ClickException as error:
@@ -112,11 +121,3 @@ def _told(error: BaseException) -> tuple[int, str]:
 
             trace = "".join(traceback.format_exception(error))
             return ExitCode.BUG, f"{trace}batchgen: {ISSUE}\n"
-
-
-def _read_dotenv() -> None:
-    """Take keys out of a .env in the working directory; the environment outweighs it."""
-    if os.path.isfile(".env"):  # noqa: PTH113  # pathlib takes longer to import than the rest
-        from dotenv import load_dotenv
-
-        load_dotenv(".env", override=False)

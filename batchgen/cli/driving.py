@@ -45,6 +45,7 @@ _OPEN = (
 def drive(
     job: Job,
     *,
+    environment: Mapping[str, str],
     display: Kind,
     verbose: bool,
     limit: int | None = None,
@@ -55,6 +56,7 @@ def drive(
 
     Args:
         job: The job.
+        environment: Where its key stands, and the address to notify.
         display: How the run is shown.
         verbose: Whether every step of a task is shown.
         limit: New tasks to submit, at most.
@@ -69,21 +71,28 @@ def drive(
     # The extra `fast`: measured, 0.71 of the CPU of asyncio's own loop.
     backend_options = {"use_uvloop": find_spec("uvloop") is not None}
 
+    async def tell(end: Summary | BatchgenError) -> None:
+        """Notify whom the job names; that it failed is worth a word and no more."""
+        if (untold := await notify.tell(job, end, environment)) is not None:
+            shown(Notice(untold, Level.WARNING))
+
     async def night() -> Summary:
-        if (unheard := notify.objection(job.notify)) is not None:
+        if (unheard := notify.objection(job.notify, environment)) is not None:
             shown(Notice(unheard, Level.WARNING))
         try:
-            async with open_session(job, observer=shown, limit=limit, again=again) as session:
+            async with open_session(
+                job, observer=shown, limit=limit, again=again, environment=environment
+            ) as session:
                 if ask:
                     _ask(session, limit)
                 _settle_memory()
                 with screen:
                     summary = await _go(session, shown)
         except LedgerError as error:
-            await _tell(job, error, shown)
+            await tell(error)
             raise
         # The directory is free by now: who is told may start the next run.
-        await _tell(job, summary, shown)
+        await tell(summary)
         return summary
 
     summary = anyio.run(night, backend_options=backend_options)
@@ -92,12 +101,6 @@ def drive(
     with optional_output():  # the exit code says how it ended, whoever reads along
         click.echo(ending(job, summary))
     return exit_code(summary)
-
-
-async def _tell(job: Job, end: Summary | BatchgenError, shown: Observer) -> None:
-    """Notify whom the job names; that it failed is worth a word and no more."""
-    if (untold := await notify.tell(job, end)) is not None:
-        shown(Notice(untold, Level.WARNING))
 
 
 def _settle_memory() -> None:

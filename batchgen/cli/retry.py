@@ -41,8 +41,10 @@ def retry(
     named = tuple(
         reason for text in reasons for word in text.split(",") if (reason := word.strip())
     )
+    job, environment = run_to_go_on(run)
     return drive(
-        run_to_go_on(run),
+        job,
+        environment=environment,
         display=Kind.NONE if quiet else Kind(display),
         verbose=verbose,
         again=Again(named, alone=True, new_seed=new_seed),

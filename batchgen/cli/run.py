@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from batchgen.cli.look import click
-from batchgen.cli.options import job_argument, job_options, load
+from batchgen.cli.options import job_argument, job_options, load_to_run
 
 display_option = click.option(
     "--display",
@@ -50,7 +50,7 @@ def run(
     """
     from batchgen.terminal import visible
 
-    loaded = load(job, **overrides)
+    loaded, environment = load_to_run(job, **overrides)
     for warning in loaded.warnings:
         click.echo(f"batchgen: warning: {visible(warning)}", err=True)
     from batchgen.again import Again
@@ -59,6 +59,7 @@ def run(
 
     return drive(
         loaded,
+        environment=environment,
         display=Kind.NONE if quiet else Kind(display),
         verbose=verbose,
         limit=limit,
