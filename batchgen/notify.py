@@ -17,6 +17,7 @@ from batchgen.clock import Clock, SystemClock
 from batchgen.errors import BatchgenError
 from batchgen.events import Reason, Summary
 from batchgen.job import Job, NotifySettings, Occasion
+from batchgen.proxies import ProxyError, proxy_for
 from batchgen.task import Status
 from batchgen.terminal import duration, printable
 from batchgen.urls import is_loopback
@@ -184,12 +185,21 @@ def _safe(url: str) -> bool:
 async def _post(session: aiohttp.ClientSession, url: str, body: Mapping[str, object]) -> _Answer:
     """Send once. What went wrong is said by its kind: the library's own words hold the address."""
     try:
-        async with session.post(url, json=body, allow_redirects=False) as response:
+        proxy = proxy_for(url)
+        async with session.post(
+            url,
+            json=body,
+            allow_redirects=False,
+            proxy=proxy.url if proxy else None,
+            proxy_headers=proxy.headers if proxy else None,
+        ) as response:
             status = response.status
     except TimeoutError:
         return _Answer("did not answer in time", again=True)
     except (aiohttp.InvalidURL, ValueError):
         return _Answer("is no address")
+    except ProxyError as error:
+        return _Answer(f"cannot be reached: {error}")
     except (aiohttp.ClientError, OSError):
         return _Answer("cannot be reached", again=True)
     if 200 <= status < 300:

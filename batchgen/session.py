@@ -36,6 +36,7 @@ from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import open_provider
+from batchgen.proxies import announcement
 from batchgen.report.known import known_submits
 from batchgen.report.log import RunLog
 from batchgen.report.reports import write_reports
@@ -224,6 +225,8 @@ async def open_session(
         with _placed(ledger):
             log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
         watchers = Watchers(log, observer)
+        if (said := announcement(provider.base_url)) is not None:
+            watchers(Notice(said))
         with _placed(ledger):
             news = await anyio.to_thread.run_sync(_unknown_submits, ledger, clock.now())
         # Before the job comes too: what it does not have any more may have been bought.

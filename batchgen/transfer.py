@@ -24,14 +24,16 @@ from yarl import URL
 
 from batchgen import headers, mp4
 from batchgen._version import __version__
+from batchgen.connection_errors import connection_reason
 from batchgen.departure import Departure, departures
 from batchgen.disk import Disk
 from batchgen.limits import MinimumSpeed
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.part import BLOCK_BYTES, NO_DESCRIPTORS, Incoming, Part
+from batchgen.proxies import Proxy, ProxyError, proxy_for
 from batchgen.rundir import opened_folder
 from batchgen.terminal import printable
-from batchgen.urls import is_loopback
+from batchgen.urls import is_loopback, literal_address
 
 MAX_VIDEO_BYTES: Final = 4 << 30
 MAX_REDIRECTS: Final = 3
@@ -42,6 +44,8 @@ WAITING_BYTES: Final = 32 << 20
 _NOT_PUBLIC: Final = "is not a public address"
 MIN_BYTES_PER_SECOND: Final = 1024.0
 """A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""
+CONNECT_SECONDS: Final = 60.0
+"""For all of a connection: a proxy that never answers would hold the place of another download."""
 STALL_SECONDS: Final = 60.0
 """A file host that sends nothing for so long is taken for gone."""
 _PLAIN_URL: Final = re.compile(
@@ -72,7 +76,8 @@ class Transfer:
     """Fetches videos. Made by `open_transfer`, which owns the connections.
 
     Args:
-        session: Carries no key and no cookie.
+        session: Carries no key and no cookie, and connects to addresses that are allowed only.
+        proxied: The same for requests that go through a proxy: connects to that and nothing else.
         disk: Where short files are written and names are given.
         open_to_loopback: Whether plain http and this machine's own addresses are allowed: only
             where the API itself is on this machine.
@@ -84,6 +89,7 @@ class Transfer:
     def __init__(
         self,
         session: aiohttp.ClientSession,
+        proxied: aiohttp.ClientSession,
         disk: Disk,
         *,
         open_to_loopback: bool,
@@ -92,13 +98,14 @@ class Transfer:
         block_bytes: int,
     ) -> None:
         self._session = session
+        self._proxied = proxied
         self._disk = disk
         self._block_bytes = block_bytes
         self._seconds = seconds
         self._window = min(stall, seconds)
         self._open_to_loopback = open_to_loopback
         self._timeout = aiohttp.ClientTimeout(
-            total=seconds, sock_connect=30.0, sock_read=self._window
+            total=seconds, connect=CONNECT_SECONDS, sock_connect=30.0, sock_read=self._window
         )
 
     async def fetch(self, url: str, part: Part) -> Saved | Trouble:
@@ -159,15 +166,20 @@ class Transfer:
             objection = self._objection(url)
             if objection is not None:
                 return Unusable(objection)
-            trace = Departure()
+            trace, proxy = Departure(), None
             begun = False
             try:
-                async with self._session.get(
+                if (proxy := proxy_for(url)) is not None and not self._may_be_asked_for(url):
+                    return Unusable("the video's host has an address that is not public")
+                session = self._session if proxy is None else self._proxied
+                async with session.get(
                     _exactly(url),
                     headers=_range_headers(part),
                     allow_redirects=False,
                     timeout=self._timeout,
                     trace_request_ctx=trace,
+                    proxy=proxy.url if proxy else None,
+                    proxy_headers=proxy.headers if proxy else None,
                 ) as response:
                     begun = response.ok
                     if response.status not in (301, 302, 303, 307, 308):
@@ -176,13 +188,13 @@ class Transfer:
                             return replace(found, begun=begun)
                         return found
                     url = urljoin(url, response.headers.get("Location", ""))
-            except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            except (aiohttp.ClientError, TimeoutError, ValueError, ProxyError) as error:
                 if (
                     isinstance(error, aiohttp.ClientConnectorError)
                     and error.errno in NO_DESCRIPTORS
                 ):
                     raise OSError(error.errno, os.strerror(error.errno)) from None
-                return _trouble(error, left=trace.left, begun=begun)
+                return _trouble(error, proxy, left=trace.left, begun=begun)
         return Unusable(f"more than {MAX_REDIRECTS} redirects")
 
     async def _take(self, response: aiohttp.ClientResponse, part: Part) -> mp4.VideoInfo | Trouble:
@@ -262,6 +274,11 @@ class Transfer:
             return f"the video's address is plain http, at {host[:100]}"
         return None
 
+    def _may_be_asked_for(self, url: str) -> bool:
+        """Tell whether a proxy may be asked for a host: of a name only the proxy learns more."""
+        address = literal_address(_exactly(url).raw_host or "")
+        return address is None or _allowed(address, open_to_loopback=self._open_to_loopback)
+
 
 @asynccontextmanager
 async def open_transfer(
@@ -285,18 +302,26 @@ async def open_transfer(
             raise OSError(errno.EACCES, f"{target[0]} {_NOT_PUBLIC}")
         return socket.socket(family, kind, protocol)
 
-    async with aiohttp.ClientSession(
+    def session(connector: aiohttp.TCPConnector) -> aiohttp.ClientSession:
+        return aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"User-Agent": f"batchgen/{__version__}", "Accept-Encoding": "identity"},
+            auto_decompress=False,
+            read_bufsize=min(READ_BYTES, block_bytes),
+            trace_configs=[departures()],
+        )
+
+    async with (
         # Names are checked where the connection is made: a resolver never sees a literal address.
-        connector=aiohttp.TCPConnector(limit=0, socket_factory=public_socket),
-        cookie_jar=aiohttp.DummyCookieJar(),
-        headers={"User-Agent": f"batchgen/{__version__}", "Accept-Encoding": "identity"},
-        auto_decompress=False,
-        read_bufsize=min(READ_BYTES, block_bytes),
-        trace_configs=[departures()],
-    ) as session:
+        session(aiohttp.TCPConnector(limit=0, socket_factory=public_socket)) as direct,
+        # A proxy may well have a private address, and makes the connection to the host itself.
+        session(aiohttp.TCPConnector(limit=0)) as proxied,
+    ):
         with Disk() as disk:
             yield Transfer(
-                session,
+                direct,
+                proxied,
                 disk,
                 open_to_loopback=open_to_loopback,
                 seconds=seconds,
@@ -332,12 +357,17 @@ def _range_headers(part: Part) -> dict[str, str]:
     return {"Range": f"bytes={part.received}-", "If-Range": part.version}
 
 
-def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:
+def _trouble(error: BaseException, proxy: Proxy | None, *, left: bool, begun: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
     said = str(error)
     if _NOT_PUBLIC in said:
         return Unusable("the video's host has an address that is not public")
+    if (unconnected := connection_reason(error, proxy)) is not None:
+        certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
+        return NotSent(unconnected, certificate=certificate)
     match error:
+        case ProxyError():
+            return NotSent(said)
         case TimeoutError():
             reason = "no answer in time"
         # These two quote what the server sent, which may be our own address.
@@ -351,8 +381,7 @@ def _trouble(error: BaseException, *, left: bool, begun: bool) -> Trouble:
             return Unusable("the video's address is no URL")
     if left:
         return Interrupted(reason, begun=begun)
-    certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
-    return NotSent(reason, certificate=certificate)
+    return NotSent(reason)
 
 
 def hash_file(path: Path) -> str | None:

@@ -1,6 +1,7 @@
 """Which addresses are safe to talk to. Pure: looks nothing up."""
 
 import ipaddress
+import socket
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -31,6 +32,29 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def names_this_machine(host: str) -> bool:
+    """Tell whether a host in a URL means this machine: loopback, or a name below `localhost`.
+
+    RFC 6761, section 6.3, keeps these names for it.
+    """
+    name = host.rstrip(".").lower()
+    return is_loopback(name) or name.endswith(".localhost")
+
+
+def literal_address(host: str) -> str | None:
+    """Return the IP address that a host in a URL is, in whatever spelling; None for a name."""
+    host = host.rstrip(".")
+    try:
+        return str(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    try:
+        # `127.1`, `2130706433` and `0x7f000001` are addresses to whoever looks names up.
+        return socket.inet_ntoa(socket.inet_aton(host))
+    except (OSError, ValueError):
+        return None
 
 
 def without_secrets(url: str) -> str:

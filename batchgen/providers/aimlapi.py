@@ -12,6 +12,7 @@ import aiohttp
 
 from batchgen._version import __version__
 from batchgen.clock_offset import ClockOffset
+from batchgen.connection_errors import connection_reason
 from batchgen.departure import Departure, departures
 from batchgen.headers import with_date
 from batchgen.job import TimeoutSettings
@@ -27,6 +28,7 @@ from batchgen.outcomes import (
 from batchgen.policy import Action, Phase, decide
 from batchgen.providers import wire
 from batchgen.providers.base import Pace, at_once
+from batchgen.proxies import ProxyError, proxy_for
 from batchgen.terminal import printable
 
 MAX_BODY_BYTES: Final = 1 << 20
@@ -237,16 +239,19 @@ class AimlApi:
         limits: aiohttp.ClientTimeout,
     ) -> "_Reply":
         """Make one request and tell apart what never left from what may have been taken."""
-        trace = Departure()
+        trace, url, proxy = Departure(), self._base_url + path, None
         try:
+            proxy = proxy_for(url)
             async with session.request(
                 method,
-                self._base_url + path,
+                url,
                 headers=headers,
                 data=body,
                 allow_redirects=False,
                 timeout=limits,
                 trace_request_ctx=trace,
+                proxy=proxy.url if proxy else None,
+                proxy_headers=proxy.headers if proxy else None,
             ) as response:
                 received = self._now()
                 self._clock.observe(response.headers, received)
@@ -260,8 +265,8 @@ class AimlApi:
                 # Some servers repeat the key in what they say of it.
                 headers = with_date(response.headers, received + (self._clock.seconds or 0.0))
                 return _Answer(response.status, headers, self._key.remove_from(content))
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            reason = self._reason(error)
+        except (aiohttp.ClientError, TimeoutError, OSError, ProxyError) as error:
+            reason = connection_reason(error, proxy) or self._reason(error)
             if trace.left:
                 return Interrupted(reason)
             return NotSent(

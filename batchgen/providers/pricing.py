@@ -3,12 +3,14 @@
 It does not use the run's HTTP client, which takes longer to import than a plan takes to make.
 """
 
+import errno
 import http.client
 import threading
 from typing import Final
 from urllib.parse import urlsplit
 
 from batchgen._version import __version__
+from batchgen.errors import BatchgenError
 from batchgen.job import ProviderSettings
 from batchgen.providers import wire
 from batchgen.providers.base import BASE_URLS
@@ -47,7 +49,7 @@ def quoted_price(settings: ProviderSettings, patience: float = PATIENCE) -> floa
     def ask() -> None:
         try:
             answers.append(_ask(base_url, settings.model, patience))
-        except (OSError, http.client.HTTPException):
+        except (OSError, http.client.HTTPException, BatchgenError):
             answers.append(None)
 
     # Looking a name up cannot be bounded or cancelled; a daemon's thread can be left behind.
@@ -58,15 +60,26 @@ def quoted_price(settings: ProviderSettings, patience: float = PATIENCE) -> floa
 
 
 def _ask(base_url: str, model: str, patience: float) -> float | None:
-    """Make one GET, without a key, a cookie, a proxy or a redirect.
+    """Make one GET, without a key, a cookie or a redirect.
 
     Raises:
         OSError: Nobody was reached, or not in time.
         http.client.HTTPException: What came back is not HTTP.
+        ProxyError: The environment names a proxy that cannot be used.
     """
+    # Imported here: known prices are not asked for.
+    from batchgen.proxies import proxy_for  # noqa: PLC0415
+
     root = urlsplit(base_url)
     kind = http.client.HTTPSConnection if root.scheme == "https" else http.client.HTTPConnection
-    connection = kind(root.hostname or "", root.port, timeout=patience)
+    host, port = root.hostname or "", root.port
+    if (proxy := proxy_for(base_url)) is None:
+        connection = kind(host, port, timeout=patience)
+    elif proxy.url.startswith("https:"):
+        raise OSError(errno.EPROTONOSUPPORT, "http.client speaks no TLS to a proxy")
+    else:
+        connection = kind(proxy.host, proxy.port, timeout=patience)
+        connection.set_tunnel(host, port, dict(proxy.headers))
     try:
         connection.request(
             "GET",

@@ -279,16 +279,6 @@ async def test_a_password_in_an_address_goes_to_its_host_and_to_no_other(
     assert not {"Authorization", "Cookie", "Referer"} & box.requests[1].headers.keys()
 
 
-@pytest.mark.parametrize("name", ["HTTPS_PROXY", "https_proxy", "ALL_PROXY"])
-async def test_a_proxy_of_the_environment_is_told_nothing(
-    part: Part, monkeypatch: pytest.MonkeyPatch, name: str
-) -> None:
-    async with internet(monkeypatch, page) as box:
-        monkeypatch.setenv(name, f"http://user:s3cr3t@127.0.0.1:{box.trap}")
-        stayed_outside(box, await fetched(f"https://{CDN}/x.mp4", part), part)
-        assert len(box.requests) == 1
-
-
 async def test_a_host_that_proves_nothing_is_sent_nothing(
     part: Part, monkeypatch: pytest.MonkeyPatch
 ) -> None:
