@@ -312,7 +312,8 @@ def test_a_known_pending_status_is_pending_in_any_case(word: str) -> None:
 @given(st.text(max_size=80))
 def test_an_unknown_status_is_still_pending(word: str) -> None:
     outcome = wire.read_fetch(200, {}, body(id=ID, status=word))
-    if word.strip().lower() not in wire.DONE_WORDS | wire.FAILED_WORDS | wire.PENDING_WORDS:
+    known = wire.DONE_WORDS | wire.FAILED_WORDS.keys() | wire.PENDING_WORDS
+    if "_".join(word.lower().replace("-", " ").split()) not in known:
         assert isinstance(outcome, Pending)
         assert not outcome.known
         assert len(outcome.status) <= 50
@@ -328,7 +329,36 @@ def test_a_missing_status_is_still_pending() -> None:
     assert fetched(id=ID, progress=0.5, brand_new={"field": 1}) == Pending("", known=False)
 
 
-@pytest.mark.parametrize("word", ["completed", "COMPLETED", "Succeeded", " complete\n"])
+@pytest.mark.parametrize("word", ["in-progress", "IN PROGRESS", "In_Progress"])
+def test_a_status_of_two_words_is_known_however_they_are_joined(word: str) -> None:
+    assert fetched(id=ID, status=word) == Pending(word.lower())
+
+
+@pytest.mark.parametrize(
+    ("word", "code"),
+    [
+        ("cancelled", "cancelled"),
+        ("CANCELED", "cancelled"),
+        ("rejected", "rejected"),
+        ("Expired", "expired"),
+        ("aborted", "aborted"),
+        ("failed", "generation_failed"),
+    ],
+)
+def test_a_generation_that_ended_without_a_video_has_failed_under_the_word_for_it(
+    word: str, code: str
+) -> None:
+    reason = "the provider gave no reason"
+    assert fetched(status=word) == GenerationFailed(code, reason)
+    assert fetched(status=word, error="too old") == GenerationFailed(code, "too old")
+    own = {"name": "Policy Violation", "message": "no"}
+    assert fetched(status=word, error=own) == GenerationFailed("policy_violation", "no")
+
+
+@pytest.mark.parametrize(
+    "word",
+    ["completed", "COMPLETED", "Succeeded", " complete\n", "done", "Success", "finished"],
+)
 @pytest.mark.parametrize("many", [False, True])
 def test_a_done_status_gives_the_video_s_address(word: str, *, many: bool) -> None:
     video = {"url": URL, "file_size": 5}

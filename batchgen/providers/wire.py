@@ -26,13 +26,25 @@ from batchgen.outcomes import (
 )
 from batchgen.terminal import printable
 
-PENDING_WORDS: Final = frozenset(
-    {"waiting", "active", "queued", "generating", "processing", "dreaming"}
+QUEUE_WORDS: Final = frozenset(
+    {"waiting", "queued", "in_queue", "pending", "submitted", "throttled"}
 )
-DONE_WORDS: Final = frozenset({"completed", "succeeded", "complete"})
-FAILED_WORDS: Final = frozenset({"error", "failed"})
-QUEUE_WORDS: Final = frozenset({"waiting", "queued"})
 """Pending words that say the work has not begun."""
+PENDING_WORDS: Final = QUEUE_WORDS | {
+    *("active", "generating", "processing", "dreaming"),
+    *("in_progress", "running", "starting", "suspended"),
+}
+DONE_WORDS: Final = frozenset({"completed", "complete", "succeeded", "success", "done", "finished"})
+FAILED_WORDS: Final = {
+    **dict.fromkeys(("error", "failed"), "generation_failed"),
+    **dict.fromkeys(("cancelled", "canceled"), "cancelled"),
+    **{word: word for word in ("rejected", "expired", "aborted")},
+}
+"""Words that end a generation without a video, with the code of the failure.
+
+All of these are words of the API's documentation, or of the other video APIs whose models a gateway
+may hand on (replicate, DashScope, Runway, fal, the family of OpenAI's Videos API; November 2026).
+"""
 
 ID_HEADER: Final = "x-inference-id"
 """Repeats the generation's id in the head of an answer."""
@@ -89,12 +101,13 @@ def read_fetch(
         if generation_id is not None and not is_same_generation(named, generation_id):
             return Unusable(f"an answer about another generation, {named[:100]}")
     word = content.get("status")
-    word = word.strip().lower() if isinstance(word, str) else ""
+    said = word.strip().lower() if isinstance(word, str) else ""
+    word = re.sub(r"[-\s]+", "_", said)
     if word in DONE_WORDS:
         return _video(content)
     if word in FAILED_WORDS:
-        return _failure(content)
-    return Pending(printable(word)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
+        return _failure(content, FAILED_WORDS[word])
+    return Pending(printable(said)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
 
 
 def _ids(content: Mapping[str, Any]) -> list[str]:
@@ -243,15 +256,16 @@ def _amount(value: object) -> float | None:
     return None
 
 
-def _failure(content: Mapping[str, Any]) -> GenerationFailed:
+def _failure(content: Mapping[str, Any], ended: str) -> GenerationFailed:
+    """Read a failure, under the code that its status gives if no error names one."""
     error = content.get("error")
     if not isinstance(error, dict):
         said = printable(str(error))[:MESSAGE_CHARACTERS] if error else ""
-        return GenerationFailed("generation_failed", said or _NO_REASON)
+        return GenerationFailed(ended, said or _NO_REASON)
     message = _first_text(error, ("message", "detail", "msg")) or _NO_REASON
     name = _first_text(error, ("name", "code", "type"))
     code = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_")[:60]
-    return GenerationFailed(code or "generation_failed", message)
+    return GenerationFailed(code or ended, message)
 
 
 def _message(body: bytes) -> str:
