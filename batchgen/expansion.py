@@ -9,10 +9,10 @@ from collections.abc import Collection, Iterator
 
 from batchgen import grid, templates
 from batchgen.derived import derived_number, derived_seed
-from batchgen.grid import Grid
+from batchgen.grid import Grid, names_its_prompt, variable_names
 from batchgen.idset import IdSet
 from batchgen.job import Axis, Derived, Job, Order, Prompt, Values
-from batchgen.models import Scalar, Table
+from batchgen.models import Scalar
 from batchgen.task import Task, hashed_id, spelled
 
 
@@ -65,22 +65,6 @@ def order_key(order: Order, task: Task, prompts: int) -> int:
             return task.cell * prompts + task.prompt_number
         case Order.SHUFFLED:
             return derived_number("order", task.task_id) >> 1
-
-
-def variable_names(job: Job) -> frozenset[str]:
-    """Return the names in the job's templates that are no parameters of its model."""
-    table = job.parameters
-    used = {name for prompt in job.prompts for name in templates.names(prompt.template)}
-    used |= {name for row in job.include for name in templates.names(str(row.get("prompt", "")))}
-    return frozenset(used if table is None else used - table.keys())
-
-
-def names_its_prompt(table: Table | None, variables: Collection[str]) -> bool:
-    """Tell whether `id` in a row with a prompt is the prompt's name, as it is under `prompts`.
-
-    Where a parameter or a variable of the job has this name, it is that one's value.
-    """
-    return "id" not in variables and (table is None or "id" not in table)
 
 
 class _Shape:

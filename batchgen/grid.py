@@ -9,9 +9,10 @@ import math
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
+from batchgen import templates
 from batchgen.derived import axis_column, derived_seed
 from batchgen.job import Axis, Derived, Job, Prompt, Values
-from batchgen.models import Scalar, told_apart
+from batchgen.models import Scalar, Table, told_apart
 
 Cell = tuple[Values, int]
 """The values that move, by name, and the number of the copy, from 1."""
@@ -23,6 +24,9 @@ class Grid:
     def __init__(self, job: Job) -> None:
         self._job = job
         self._excluded = dict(enumerate(job.exclude))
+        self._by_id = any("id" in row for row in job.exclude) and names_its_prompt(
+            job.parameters, variable_names(job)
+        )
         self._columns = {
             axis.name: axis_column(job.salt, axis)
             for axis in (*job.matrix, *job.zip)
@@ -117,13 +121,30 @@ class Grid:
         if not rows:
             return {}
         moving = self.moving(prompt)
-        values = {**self._job.defaults, **prompt.own}
+        named = {"id": prompt.id} if self._by_id and prompt.id is not None else {}
+        values = {**named, **self._job.defaults, **prompt.own}
         fixed = {name: value for name, value in values.items() if name not in moving}
         return {
             number: {name: row[name] for name in row if name in moving}
             for number, row in rows.items()
             if _matches({name: row[name] for name in row if name not in moving}, fixed)
         }
+
+
+def variable_names(job: Job) -> frozenset[str]:
+    """Return the names in the job's templates that are no parameters of its model."""
+    table = job.parameters
+    used = {name for prompt in job.prompts for name in templates.names(prompt.template)}
+    used |= {name for row in job.include for name in templates.names(str(row.get("prompt", "")))}
+    return frozenset(used if table is None else used - table.keys())
+
+
+def names_its_prompt(table: Table | None, variables: Collection[str]) -> bool:
+    """Tell whether `id` in a row is a prompt's name, as it is under `prompts`.
+
+    Where a parameter or a variable of the job has this name, it is that one's value.
+    """
+    return "id" not in variables and (table is None or "id" not in table)
 
 
 def cells(job: Job) -> int:
@@ -167,15 +188,15 @@ def _kinds(job: Job) -> Iterator[tuple[Prompt, int]]:
         isinstance(axis.values, Derived) and axis.values.per_prompt and axis.name in named
         for axis in axes
     )
-    first: dict[tuple[object, str], Prompt] = {}
-    counts: dict[tuple[object, str], int] = {}
+    first: dict[tuple[object, ...], Prompt] = {}
+    counts: dict[tuple[object, ...], int] = {}
     for prompt in job.prompts:
         own = frozenset(
             (name, told_apart(value) if name in named else None)
             for name, value in prompt.own.items()
             if name in seen
         )
-        kind = (own, prompt.template if by_text else "")
+        kind = (own, prompt.template if by_text else "", prompt.id if "id" in named else None)
         first.setdefault(kind, prompt)
         counts[kind] = counts.get(kind, 0) + 1
     return ((prompt, counts[kind]) for kind, prompt in first.items())

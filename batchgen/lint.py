@@ -15,8 +15,7 @@ import re
 from collections.abc import Iterator
 from typing import Final
 
-from batchgen.expansion import variable_names
-from batchgen.grid import unmatched_rows
+from batchgen.grid import unmatched_rows, variable_names
 from batchgen.job import Axis, Derived, Job, Prompt
 from batchgen.models import TABLES, Scalar
 from batchgen.other_syntax import other_syntax

@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from batchgen.derived import axis_column, derived_seed
-from batchgen.expansion import count, expand, order_key, variable_names
+from batchgen.expansion import count, expand, order_key
+from batchgen.grid import variable_names
 from batchgen.job import Axis, Derived, Job, Order, Output, Prompt, ProviderSettings, Values
 from batchgen.models import Scalar
 from batchgen.task import Task
@@ -169,6 +170,32 @@ def test_true_in_a_row_of_exclude_is_not_the_number_one() -> None:
     assert column(of, "prompt") == [("1",)]
 
 
+def test_exclude_knows_a_prompt_by_its_id() -> None:
+    hero, other = Prompt("A hero", id="hero"), Prompt("A fox", id="fox")
+    seeds = Axis("seed", (1, 2, 3, 4))
+    rows = ({"id": "hero", "seed": 2}, {"id": "fox"})
+    of = job(hero, other, FOX, matrix=(seeds,), exclude=rows)
+    assert [(task.prompt_id, task.params["seed"]) for task in expand(of)] == [
+        *(("hero", seed) for seed in (1, 3, 4)),
+        *((None, seed) for seed in (1, 2, 3, 4)),
+    ]
+    assert count(of) == 7
+
+
+def test_an_id_that_is_a_variable_or_a_value_is_none_of_a_prompt_s_own() -> None:
+    hero = Prompt("${id}", id="hero")
+    of = job(hero, matrix=(Axis("id", ("hero", "fox")),), exclude=({"id": "fox"},))
+    assert [task.prompt for task in expand(of)] == ["hero"]
+    elsewhere = ProviderSettings(model="somebody/else")
+    of = job(
+        Prompt("A fox", id="hero"),
+        provider=elsewhere,
+        defaults={"id": "b"},
+        exclude=({"id": "hero"},),
+    )
+    assert count(of) == 1
+
+
 def test_exclude_sees_defaults_and_own_values_and_leaves_include_alone() -> None:
     of = job(
         Prompt("A fox", own={"shift": 9}),
@@ -318,13 +345,15 @@ def jobs(draw: st.DrawFn) -> Job:
     names = draw(st.permutations(NAMES))
     cut, end = sorted(draw(st.tuples(st.integers(0, 3), st.integers(0, 4))))
     some_values = st.dictionaries(st.sampled_from(NAMES), NUMBERS, max_size=2)
-    criteria = st.dictionaries(st.sampled_from(NAMES), NUMBERS, min_size=1, max_size=2)
+    values = st.dictionaries(st.sampled_from(NAMES), NUMBERS, min_size=1, max_size=2)
+    ids = st.sampled_from([{}, {"id": "hero"}, {"id": "nobody"}])
+    criteria = st.builds(lambda values, of: {**values, **of}, values, ids) | st.just({"id": "hero"})
     prompts = draw(
         st.lists(
             st.builds(
                 Prompt,
                 st.sampled_from(["A fox", "A tram", "${animal} in ${place}", "${seed}"]),
-                st.none(),
+                st.sampled_from([None, "hero"]),
                 some_values,
             ),
             min_size=1,

@@ -15,7 +15,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from batchgen.derived import derived_seed
-from batchgen.expansion import count, expand, variable_names
+from batchgen.expansion import count, expand
+from batchgen.grid import variable_names
 from batchgen.idset import IdSet
 from batchgen.job import Axis, Derived, Job, Output, Prompt, ProviderSettings, Values
 from batchgen.models import WAN_1_3B, Scalar
@@ -84,9 +85,9 @@ def cells(job: Job, prompt: Prompt) -> Iterator[tuple[Values, int]]:
         for axis in (*axes, *zipped):
             if copy > 1 and isinstance(axis.values, Derived):
                 values[axis.name] = derived_seed(job.salt, values[axis.name], copy)
+        told = values if prompt.id is None else {"id": prompt.id, **values}
         if not any(
-            all(name in values and same(values[name], row[name]) for name in row)
-            for row in job.exclude
+            all(name in told and same(told[name], row[name]) for name in row) for row in job.exclude
         ):
             yield values, copy
     for added in job.include:
@@ -139,7 +140,7 @@ def jobs(draw: st.DrawFn) -> Job:
         defaults={**always, **draw(rows_of_values)},
         matrix=tuple(axis(name, draw(st.integers(1, 3))) for name in names[:cut]),
         zip=tuple(axis(name, length) for name in names[cut : cut + draw(st.integers(0, 2))]),
-        exclude=tuple(draw(st.lists(rows_of_values, max_size=2))),
+        exclude=tuple(draw(st.lists(rows_of_values | st.just({"id": "one"}), max_size=2))),
         include=(*draw(include), *draw(alone)),
         repeat=draw(st.integers(1, 3)),
         salt=draw(st.sampled_from(["", "x"])),

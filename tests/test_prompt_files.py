@@ -330,6 +330,45 @@ def test_any_text_of_a_form_s_own_signs_is_prompts_or_mistakes(
         assert str(found)
 
 
+def test_a_line_that_begins_with_a_hashtag_is_pointed_out_and_a_note_is_not(load: Load) -> None:
+    job = load("prompts.txt", "# a note\n#cinematic fox\nA fox\n##\n#---\n  #1 fan\n#\n#猫\n")
+    assert [prompt.template for prompt in job.prompts] == ["A fox"]
+    (warning,) = job.warnings
+    assert "prompts.txt:2:1: the text '#cinematic fox' begins with # and is left out" in warning
+    assert "(and 2 more, down to line 8)" in warning
+    assert load("prompts.txt", "# a note\n#\nA fox\n").warnings == ()
+
+
+IGNORING: dict[str, str] = {
+    "p.csv": "prompt,notes,seed\nA fox,Anna's,7\n,Act 2,\nAn owl,,\n",
+    "p.jsonl": '{"prompt": "A fox", "notes": [1, {}], "seed": 7}\n"An owl"\n',
+    "p.yaml": "- {prompt: A fox, notes: {a: 1}, seed: 7}\n- An owl\n",
+}
+
+
+@pytest.mark.parametrize("name", IGNORING)
+@pytest.mark.parametrize("ignore", ["notes", "[notes]"])
+def test_what_is_for_people_alone_is_neither_read_nor_sent(
+    tmp_path: Path, name: str, ignore: str
+) -> None:
+    (tmp_path / name).write_text(IGNORING[name], encoding="utf-8")
+    source = Source("job.yaml", f"prompts: {{file: {name}, ignore: {ignore}}}")
+    job = parse_job(source, tmp_path / "job.yaml", Overrides())
+    assert job.prompts == (Prompt("A fox", own={"seed": 7}), Prompt("An owl"))
+    assert job.warnings == ()
+
+
+def test_columns_without_a_use_are_ignored_and_one_that_is_not_there_is_said(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "p.csv").write_text("prompt,seed,notes,id,notes\nA fox,7,a,b,c\n", encoding="utf-8")
+    source = Source("job.yaml", "prompts: {file: p.csv, ignore: [notes, seed, id, author]}")
+    job = parse_job(source, tmp_path / "job.yaml", Overrides())
+    assert job.prompts == (Prompt("A fox"),)
+    said = f"prompts.ignore: no prompt of {tmp_path / 'p.csv'} has a value named author"
+    assert job.warnings == (said,)
+
+
 _TEXTS = st.text(
     st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$"), min_size=1, max_size=12
 ).filter(lambda text: text.strip() == text)

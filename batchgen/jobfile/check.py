@@ -11,7 +11,7 @@ from typing import Final
 
 from batchgen import templates
 from batchgen.errors import Place, Problem
-from batchgen.expansion import names_its_prompt
+from batchgen.grid import names_its_prompt
 from batchgen.job import Derived
 from batchgen.jobfile.explain import address_problem, secret_problem
 from batchgen.jobfile.fields import axis_values, scalar
@@ -76,10 +76,12 @@ class Checker:
             for row in self._rows(section):
                 if not row.value:
                     self._object(row, f"a row of {section} is empty", hint="")
-                self._values(row, section, self._reserved(row) if section == "include" else ())
+                reserved = self._reserved(row, section)
+                self._values(row, section, reserved)
+                if "id" in reserved:
+                    self._row_id(row)
         for row in self._rows("include"):
             self._row_prompt(row)
-            self._row_id(row)
         for name, own in self._written.names.items():
             self._own_name(name, own)
         self._variables_have_values()
@@ -99,15 +101,17 @@ class Checker:
     def _rows(self, section: str) -> Iterator[Node]:
         return (item for item in self._items(section) if isinstance(item.value, dict))
 
-    def _reserved(self, row: Node) -> tuple[str, ...]:
-        """Return the keys of a row of `include` that are no values of parameters or variables."""
-        if "prompt" in row.value and names_its_prompt(self._table, self._variables):
-            return ("prompt", "id")
-        return ("prompt",)
+    def _reserved(self, row: Node, section: str) -> tuple[str, ...]:
+        """Return the keys of a row that are no values of parameters or variables."""
+        by_name = names_its_prompt(self._table, self._variables)
+        if section == "exclude":
+            elsewhere = (self._mapping(each) for each in ("defaults", "matrix", "zip"))
+            return ("id",) if by_name and not any("id" in each.value for each in elsewhere) else ()
+        return ("prompt", "id") if by_name and "prompt" in row.value else ("prompt",)
 
     def _row_id(self, row: Node) -> None:
         name = row.value.get("id")
-        if name is None or "id" not in self._reserved(row):
+        if name is None:
             return
         if not isinstance(name.value, str):
             hint = "" if isinstance(name.value, list | dict | None) else in_quotes(name.value)
@@ -148,11 +152,17 @@ class Checker:
         """Judge a name of prompts' own values; it is shown once, however often it stands there."""
         before = len(self.problems)
         self._known(own.first(), name, "prompts")
-        if own.more and len(self.problems) > before:
-            last = self.problems.pop()
+        if len(self.problems) == before:
+            return
+        last = self.problems.pop()
+        if last.hint.startswith("known here") and last.place.file != self._source.name:
+            aside = f"if it is for people alone: prompts: {{file: ..., ignore: [{name}]}}"
+            last = replace(last, hint=f"{last.hint}; {aside}")
+        if own.more:
             others = f"{own.more:,} other prompts" if own.more > 1 else "one other prompt"
             also = f"(the same in {others}, down to line {own.last_line})"
-            self.problems.append(replace(last, hint=f"{last.hint} {also}".lstrip()))
+            last = replace(last, hint=f"{last.hint} {also}".lstrip())
+        self.problems.append(last)
 
     def _values(self, mapping: Node, section: str, reserved: tuple[str, ...] = ()) -> None:
         for name, node in mapping.value.items():

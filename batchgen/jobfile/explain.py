@@ -145,7 +145,7 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return "put something under it, or take the key away"
         case "model_type", _:
             return f"known there: {', '.join(_known_keys(loc))}"
-        case "list_type", dict():
+        case "list_type", dict() if loc[0] in PARAMETER_SECTIONS and loc[0] != "prompts":
             return "put brackets around it, or `- ` before it: it is a list of mappings"
         case "string_pattern_mismatch", _:
             return "the folder of the results is set under output: dir:"
@@ -216,8 +216,10 @@ def _unknown_hint(key: str, loc: Sequence[int | str]) -> str:
 def _without_tags(loc: Sequence[int | str]) -> list[int | str]:
     """Leave out the names of union members, which pydantic puts into the location."""
     parts = list(loc)
+    if parts[:2] == ["prompts", "list"]:
+        del parts[3:4]
     if parts[:1] == ["prompts"]:
-        del parts[3:4], parts[1:2]
+        del parts[1:2]
     return parts
 
 

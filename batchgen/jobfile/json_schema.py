@@ -49,6 +49,10 @@ def job_schema() -> Schema:
         "description": "The row's own prompt; a row without one joins every prompt.",
         "type": "string",
     }
+    keys["exclude"]["items"]["properties"]["id"] = {
+        "description": "The id of the prompt whose cells are left out.",
+        "anyOf": [{"$ref": "#/definitions/value"}],
+    }
     include["properties"]["id"] = {
         "description": "A name for the row's own prompt in the manifest.",
         "anyOf": [{"$ref": "#/definitions/value"}],

@@ -102,7 +102,7 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     problems = [*_most_telling(problems), *written.mistakes.problems()]
     if problems or document is None:
         raise JobFileError(problems)
-    job = _job(document, source, path, written.prompts, declared, overrides)
+    job = _job(document, source, path, written, declared, overrides)
     if job.exclude and next(expand(job), None) is None:
         raise JobFileError([_nothing_left(source, root)])
     return job
@@ -150,12 +150,25 @@ def _read_prompts(source: Source, root: Node, path: Path, into: PromptReader) ->
         into.complete = not isinstance(node.value, dict)
         return []
     file = path.parent / _at_home(named.value)
+    into.ignored = _names(node.value.get("ignore")) - {"prompt"}
+    # A name beside a key that was meant for `ignore` may be one of those to be ignored.
+    into.complete = node.value.keys() <= {"file", "ignore"}
     try:
         read_prompt_file(file, str(file), into, variables_of_rows(root))
     except JobFileError as error:
         into.complete = False
         return [_where_it_is_named(source, named, problem) for problem in error.problems]
+    into.warnings += (
+        f"prompts.ignore: no prompt of {file} has a value named {name}"
+        for name in sorted(into.ignored - into.left_out)
+    )
     return []
+
+
+def _names(node: Node | None) -> set[str]:
+    """Return the names of a list, or the only one."""
+    items = node.value if node is not None and isinstance(node.value, list) else [node]
+    return {item.value for item in items if item is not None and isinstance(item.value, str)}
 
 
 def _where_it_is_named(source: Source, named: Node, problem: Problem) -> Problem:
@@ -199,7 +212,7 @@ def _job(
     document: JobDocument,
     source: Source,
     path: Path,
-    written: Sequence[WrittenPrompt],
+    written: PromptReader,
     declared: tuple[Parameter, ...],
     overrides: Overrides,
 ) -> Job:
@@ -209,7 +222,7 @@ def _job(
     if overrides.output is None and provider.kind != document.provider.kind:
         # A run directory holds one provider's tasks; a rehearsal goes beside the real run.
         output = _beside(output, provider.kind)
-    prompts, warnings = _distinct(written)
+    prompts, repeated = _distinct(written.prompts)
     run = document.run
     job = Job(
         name=name,
@@ -249,7 +262,7 @@ def _job(
         source=source.text,
     )
     idle = without_effect(job, overrides)
-    return replace(job, warnings=(*warnings, *warnings_of(job), *idle))
+    return replace(job, warnings=(*written.warnings, *repeated, *warnings_of(job), *idle))
 
 
 def _provider(document: JobDocument, overrides: Overrides) -> ProviderSettings:

@@ -74,10 +74,28 @@ PROMPT_FILES: Final = (".txt", ".csv", ".jsonl", ".yaml", ".yml")
 """How the name of a prompt file ends."""
 
 
+def _one_or_several(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _not_the_prompt(name: str) -> str:
+    if name == "prompt":
+        raise ValueError("the column prompt is what is sent, and cannot be ignored")
+    return name
+
+
+IgnoredName = Annotated[str, Field(min_length=1), AfterValidator(_not_the_prompt)]
+
+
 class PromptFile(Part):
     """Prompts that stand in a file of their own."""
 
     file: Annotated[PathText, told("The file, named from the job file's folder.")]
+    ignore: Annotated[
+        list[IgnoredName],
+        BeforeValidator(_one_or_several, json_schema_input_type=str | list[str]),
+        told("Columns of the file that are for people alone: neither read nor sent."),
+    ] = Field(default_factory=list)
 
 
 def _item_shape(value: object) -> str | None:

@@ -1,6 +1,7 @@
 """Prompt files: which reader reads which, and what is wrong with a file as a whole."""
 
-from collections.abc import Collection
+import re
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,7 +17,10 @@ from batchgen.jobfile.source import (
     first_unreadable,
     read_bounded,
 )
+from batchgen.models import describe
 
+_HASHTAG: Final = re.compile(r"#\w")
+"""How a hashtag begins, or `#1`; a note has a space there, and a ruler more signs."""
 _YAML: Final = (".yaml", ".yml")
 _HINTS: Final = {
     ".json": "write an object a line into a .jsonl file",
@@ -60,7 +64,7 @@ def read_prompt_file(
         case _:
             read_yaml(source, into)
     if not into.prompts and not into.mistakes:
-        raise JobFileError([Problem(Place(shown), "holds no prompt")])
+        raise JobFileError([Problem(Place(shown), "holds no prompt", hint=" ".join(into.warnings))])
 
 
 def _text(path: Path, shown: str) -> Source:
@@ -74,8 +78,21 @@ def _text(path: Path, shown: str) -> Source:
 
 def _read_lines(source: Source, into: PromptReader) -> None:
     """Take a prompt a line; blank lines and lines that start with # are skipped."""
-    into.prompts += (
-        WrittenPrompt(text, Place(source.name, number, 1))
-        for number, line in enumerate(source.each_line(), start=1)
-        if (text := line.strip()) and not text.startswith("#")
+    hashtags: list[int] = []
+    for number, line in enumerate(source.each_line(), start=1):
+        text = line.strip()
+        if _HASHTAG.match(text):
+            hashtags.append(number)
+        elif text and not text.startswith("#"):
+            into.prompts.append(WrittenPrompt(text, Place(source.name, number, 1)))
+    if hashtags:
+        into.warnings.append(_left_out(source, hashtags))
+
+
+def _left_out(source: Source, lines: Sequence[int]) -> str:
+    more = "" if len(lines) == 1 else f" (and {len(lines) - 1:,} more, down to line {lines[-1]})"
+    return (
+        f"{Place(source.name, lines[0], 1)}: {describe(source.line(lines[0]).strip())} begins with "
+        f"# and is left out{more}: put a space behind the # of a note; a prompt that begins with # "
+        "goes into a .csv or .jsonl file"
     )

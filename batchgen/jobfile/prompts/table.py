@@ -43,7 +43,10 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
     if not _is_sound(source, line, columns, into):
         return
     heads = partial(_heads, source, line, columns)
-    into.header([name for name in columns if name not in ("", "prompt", "id")], heads)
+    into.left_out |= into.ignored & {*columns}
+    into.header(
+        [name for name in columns if name not in ("", "prompt", "id", *into.ignored)], heads
+    )
     used = {*variables, *_variables(source, columns.index("prompt"))}
     typed = [_typing(name, into.table, used) for name in columns]
     for number, cells in records:
@@ -53,7 +56,7 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
         row = {
             name: read(text)
             for name, read, cell in zip(columns, typed, cells, strict=False)
-            if (text := cell.strip())
+            if name not in into.ignored and (text := cell.strip())
         }
         if "prompt" in row:
             locate = partial(_located, source, number, row, columns, heads)
@@ -129,7 +132,7 @@ def _is_sound(source: Source, line: int, columns: Sequence[str], into: PromptRea
     """Object to a header that names no prompt, or a column twice."""
     problems = []
     for place, name in enumerate(columns):
-        if name and name in columns[:place]:
+        if name and name in columns[:place] and name not in into.ignored:
             said = f'"{name}" is the name of two columns'
             problems.append(_at(source, line, place, said, "rename or delete one of them"))
     if "prompt" not in columns:

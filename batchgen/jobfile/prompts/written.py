@@ -5,6 +5,7 @@ no more than its values.
 """
 
 from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -62,8 +63,11 @@ class PromptReader:
         names: Names that are no parameters: variables, or mistakes, which only all prompts together
             can tell.
         complete: Whether every prompt was sound; if not, which variables they use is not known.
+        warnings: What is allowed but hardly meant, a sentence each.
         sources: The texts in which the places of all of these are, by name.
         table: The model's parameters; None where it takes anything.
+        ignored: Names that are for people alone.
+        left_out: Those of them that were met.
     """
 
     def __init__(self, table: Mapping[str, Parameter] | None) -> None:
@@ -71,8 +75,11 @@ class PromptReader:
         self.mistakes = Mistakes()
         self.names: dict[str, OwnName] = {}
         self.complete = True
+        self.warnings: list[str] = []
         self.sources: dict[str, Source] = {}
         self.table = table
+        self.ignored: AbstractSet[str] = frozenset()
+        self.left_out: set[str] = set()
 
     def take(
         self,
@@ -92,6 +99,9 @@ class PromptReader:
             mend: Says what to do about a text that does not fit, given with its place, where it
                 tells nothing better itself.
         """
+        if self.ignored and isinstance(value, dict):
+            self.left_out |= self.ignored & value.keys()
+            value = {name: given for name, given in value.items() if name not in self.ignored}
         try:
             entry = _ITEM.validate_python(value)
         except pydantic.ValidationError as error:
