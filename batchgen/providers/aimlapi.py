@@ -262,9 +262,11 @@ class AimlApi:
                         raise
                     # The body was cut, but the id of what was paid for stands in the head.
                     content = b""
-                # Some servers repeat the key in what they say of it.
-                headers = with_date(response.headers, received + (self._clock.seconds or 0.0))
-                return _Answer(response.status, headers, self._key.remove_from(content))
+                # Some servers repeat the key in what they say of it, in the head and in the body
+                # alike: an id that holds it is still the same in both.
+                dated = with_date(response.headers, received + (self._clock.seconds or 0.0))
+                head = {name.lower(): self._key.hidden_in(text) for name, text in dated.items()}
+                return _Answer(response.status, head, self._key.remove_from(content))
         except (aiohttp.ClientError, TimeoutError, OSError, ProxyError) as error:
             reason = connection_reason(error, proxy) or self._reason(error)
             if trace.left:

@@ -91,7 +91,8 @@ class Api:
             return self._json({"message": f"{prompt} {self._secrets(request)}"}, status=400)
         number = f"gen/{next(self._numbers)}"
         self._prompts[number] = prompt, seed
-        return self._json({"id": f"{number}/{KEY}", "status": f"queued {KEY}"})
+        name = f"{number}/{KEY}"
+        return self._json({"id": name, "status": f"queued {KEY}"}, named=name)
 
     async def fetch(self, request: web.Request) -> web.Response:
         number = "/".join(request.query["generation_id"].split("/")[:2])
@@ -127,12 +128,12 @@ class Api:
         return f"{request.headers['Authorization']} {KEY}"
 
     @staticmethod
-    def _json(content: dict[str, object], status: int = 200) -> web.Response:
+    def _json(content: dict[str, object], status: int = 200, named: str = KEY) -> web.Response:
         return web.Response(
             status=status,
             text=json.dumps(content),
             content_type="application/json",
-            headers={"X-Inference-Id": KEY, "X-Request-Id": KEY},
+            headers={"X-Inference-Id": named, "X-Request-Id": KEY},
         )
 
 
