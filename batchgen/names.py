@@ -1,4 +1,4 @@
-"""Names of videos: readable, safe on every file system, short enough everywhere. Pure."""
+"""Names of videos: readable, safe on every file system and for dataset loaders, short. Pure."""
 
 import re
 import unicodedata
@@ -23,8 +23,25 @@ _RESERVED: Final = frozenset(
     }
 )
 """Names Windows keeps for devices, whatever their ending."""
-_ORDINARY: Final = re.compile(r"[A-Za-z0-9._+=@ -]*", re.ASCII)
-"""What most names are made of, and what `safe` leaves as it is."""
+_KEPT: Final = "_+=@ -"
+"""What may stand beside letters and digits. No dot: at the first one `webdataset` ends the key that
+puts files together into a sample."""
+_ORDINARY: Final = re.compile(f"[A-Za-z0-9{_KEPT}]*", re.ASCII)
+"""What most names are made of."""
+_SPLIT_WORD: Final = re.compile(
+    r"(?:^|[-_ ]|(?<=[0-9]))"
+    r"(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?![^-_ 0-9])",
+    re.ASCII | re.IGNORECASE,
+)
+"""A word by which `datasets` sorts files into splits, between the characters that it takes for the
+ends of words (`SPLIT_KEYWORDS` and `NON_WORDS_CHARS` in its data_files.py, version 5.2)."""
+_UNSEEN: Final = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Letters and marks that show nothing, which some file systems ignore (Unicode's
+Default_Ignorable_Code_Point)."""
+_BEYOND_ASCII: Final = re.compile(r"[A-Za-z][\u0300-\u036f]+|[^\x00-\x7f]+")
+_FINAL_SIGMA: Final = re.compile(r"(?<=[^\W\d_])\u03c3(?![^\W\d_])")
 
 
 @lru_cache(maxsize=256)  # a grid has many tasks for each of its prompts
@@ -35,9 +52,8 @@ def slug(text: str, limit: int = SLUG_BYTES) -> str:
         text: Anything.
         limit: Bytes of UTF-8 it may have.
     """
-    folded = unicodedata.normalize("NFKC", text).lower()
-    words = _replaced(folded, "", " ").split()
-    whole = unicodedata.normalize("NFC", "-".join(words))
+    small = _in_one_form(unicodedata.normalize("NFKC", text).lower())
+    whole = "-".join(_replaced(small, "", " ").split())
     cut = _cut(whole, limit)
     if len(cut) < len(whole) and whole[len(cut)] != "-" and "-" in cut[len(cut) // 2 :]:
         # Not in the middle of a word, where there is a word's end near.
@@ -70,15 +86,44 @@ def stem(template: str, task: Task, job: str) -> str:
 
 
 def safe(name: str) -> str:
-    """Turn any text into one path segment that Linux, macOS and Windows take, or into nothing."""
-    normal = unicodedata.normalize("NFC", name)
+    """Turn any text into one path segment that Linux, macOS and Windows take, or into nothing.
+
+    Two results that a file system may take for one name differ in the case of ASCII letters only.
+    """
+    normal = _in_one_form(name)
     if not _ORDINARY.fullmatch(normal):
-        normal = _replaced(normal, "._-+=@ ", "-")
-    kept = _cut(normal.strip(" .-"), STEM_BYTES).strip(" .-")
-    # Windows looks at what stands before the first dot, so the mark goes in front.
-    if kept.split(".")[0].strip().lower() in _RESERVED:
-        kept = _cut(f"_{kept}", STEM_BYTES).strip(" .-")
-    return kept
+        normal = _replaced(normal, _KEPT, "-")
+    kept = _trimmed(normal)
+    return _trimmed(f"_{kept}") if kept.lower() in _RESERVED else kept
+
+
+def _in_one_form(text: str) -> str:
+    """Write letters beyond ASCII small, and all spellings of one that are taken for it as one.
+
+    File systems that ignore case or form do not agree how. So everything is folded here that any of
+    them folds: `ß` becomes `ss`, and a dotless i a plain one.
+    """
+    if text.isascii():
+        return text
+    composed = unicodedata.normalize("NFC", _UNSEEN.sub("", text))
+    # Each way alone leaves letters apart that the other joins: casefold a dotless i, upper `ẞ`.
+    folded = _BEYOND_ASCII.sub(lambda run: run[0].casefold().upper().casefold(), composed)
+    return _FINAL_SIGMA.sub(
+        "\N{GREEK SMALL LETTER FINAL SIGMA}", unicodedata.normalize("NFC", folded)
+    )
+
+
+def _trimmed(name: str) -> str:
+    """Cut a name, and tie split words to what stands before them: `a+train-at-dusk`."""
+    while True:
+        kept = _cut(name.strip(" -"), STEM_BYTES).strip(" -")
+        small = kept.lower()
+        # One of these is in each split word; looking for them costs a tenth of the pattern.
+        if "train" in small or "test" in small or "val" in small or "dev" in small:
+            kept = _SPLIT_WORD.sub(r"+\1", kept)
+        if kept == name:
+            return kept
+        name = kept  # a cut may make a word of the beginning of another
 
 
 def _replaced(text: str, allowed: str, instead: str) -> str:

@@ -21,6 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from batchgen import names
 from batchgen.errors import LedgerError, RunDirectoryError, RunLocked
 from batchgen.ledger.admission import Admission
 from batchgen.ledger.between import SETTLED_BY_HAND
@@ -608,6 +609,19 @@ def test_where_two_names_would_meet_the_later_one_gets_its_task_s_id(ledger: Led
         "fox_task00000002",
         "FOX_task00000003",
     ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [("Fox", "fox"), ("É", "é"), ("e\N{COMBINING ACUTE ACCENT}", "é"), ("weiß", "weiss")],
+)
+def test_names_that_differ_by_case_or_form_only_are_kept_apart(
+    ledger: Ledger, one: str, other: str
+) -> None:
+    ledger.admit([(task(0), 0, names.safe(one)), (task(1), 1, names.safe(other))])
+    first, second = (record.stem for record in ledger.records())
+    assert second == f"{names.safe(other)}_{task(1).task_id}"
+    assert first == names.safe(one)
 
 
 def test_a_file_keeps_the_name_it_was_given_first(ledger: Ledger) -> None:
