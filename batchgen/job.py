@@ -91,6 +91,11 @@ class ProviderSettings:
     base_url: str | None = None
     api_key_env: str | None = None
 
+    @property
+    def in_process(self) -> bool:
+        """Tell whether a run starts the provider itself, in its own process."""
+        return self.kind == "sandbox" and self.base_url is None
+
 
 @dataclass(frozen=True, slots=True)
 class PollSettings:

@@ -19,10 +19,12 @@ class NotSent:
     Attributes:
         reason: Why.
         certificate: Whether the host could not prove who it is: people must look at that.
+        private: Whether the host's name leads to an address that is not public: so must they here.
     """
 
     reason: str
     certificate: bool = False
+    private: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ the request was carried out, 409 that something like it exists.
                         submit      fetch          download
     headers never sent  RETRY       RETRY          RETRY
     bad certificate     PAUSE       PAUSE          PAUSE
+    private address     PAUSE       PAUSE          PAUSE
     reset, timeout      HOLD        RETRY          RETRY
     2xx, unusable body  HOLD        RETRY          RETRY_COUNTED
     400 422             FAIL        RETRY_COUNTED  FRESH_URL
@@ -108,7 +109,7 @@ _RATE: Final = re.compile(
 def decide(phase: Phase, trouble: Trouble) -> Action:
     """Look the trouble up in the table above."""
     match trouble:
-        case NotSent(certificate=True):
+        case NotSent(certificate=True) | NotSent(private=True):
             return Action.PAUSE
         case NotSent():
             return Action.RETRY

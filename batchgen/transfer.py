@@ -33,7 +33,7 @@ from batchgen.part import BLOCK_BYTES, NO_DESCRIPTORS, Incoming, Part
 from batchgen.proxies import Proxy, ProxyError, proxy_for
 from batchgen.rundir import opened_folder
 from batchgen.terminal import printable
-from batchgen.urls import is_loopback, literal_address
+from batchgen.urls import is_loopback, literal_address, private_because
 
 MAX_VIDEO_BYTES: Final = 4 << 30
 MAX_REDIRECTS: Final = 3
@@ -42,6 +42,7 @@ READ_BYTES: Final = 512 * 1024
 WAITING_BYTES: Final = 32 << 20
 """Of all videos that come at once, no more than this waits to be a block."""
 _NOT_PUBLIC: Final = "is not a public address"
+_REFUSED: Final = re.compile(rf"([0-9a-f.:]+)(?:%\w+)? {_NOT_PUBLIC}")
 MIN_BYTES_PER_SECOND: Final = 1024.0
 """A clip of 4 MB would take over an hour: no link is so slow, only a host that is out of order."""
 CONNECT_SECONDS: Final = 60.0
@@ -162,15 +163,16 @@ class Transfer:
 
     async def _receive(self, url: str, part: Part) -> mp4.VideoInfo | Trouble:
         """Follow redirects by hand, checking every hop, and write the body to the part."""
-        for _ in range(MAX_REDIRECTS + 1):
+        for hop in range(MAX_REDIRECTS + 1):
             objection = self._objection(url)
             if objection is not None:
                 return Unusable(objection)
             trace, proxy = Departure(), None
             begun = False
             try:
-                if (proxy := proxy_for(url)) is not None and not self._may_be_asked_for(url):
-                    return Unusable("the video's host has an address that is not public")
+                proxy = proxy_for(url)
+                if proxy is not None and (private := self._private_literal(url)) is not None:
+                    return _private(url, private, redirected=hop > 0)
                 session = self._session if proxy is None else self._proxied
                 async with session.get(
                     _exactly(url),
@@ -194,6 +196,8 @@ class Transfer:
                     and error.errno in NO_DESCRIPTORS
                 ):
                     raise OSError(error.errno, os.strerror(error.errno)) from None
+                if (refused := _REFUSED.search(str(error))) is not None:
+                    return _private(url, refused[1], redirected=hop > 0)
                 return _trouble(error, proxy, left=trace.left, begun=begun)
         return Unusable(f"more than {MAX_REDIRECTS} redirects")
 
@@ -274,10 +278,12 @@ class Transfer:
             return f"the video's address is plain http, at {host[:100]}"
         return None
 
-    def _may_be_asked_for(self, url: str) -> bool:
-        """Tell whether a proxy may be asked for a host: of a name only the proxy learns more."""
+    def _private_literal(self, url: str) -> str | None:
+        """Return the address that a proxy must not be asked for; of a name only it learns more."""
         address = literal_address(_exactly(url).raw_host or "")
-        return address is None or _allowed(address, open_to_loopback=self._open_to_loopback)
+        if address is None or _allowed(address, open_to_loopback=self._open_to_loopback):
+            return None
+        return address
 
 
 @asynccontextmanager
@@ -357,11 +363,20 @@ def _range_headers(part: Part) -> dict[str, str]:
     return {"Range": f"bytes={part.received}-", "If-Range": part.version}
 
 
+def _private(url: str, address: str, *, redirected: bool) -> Trouble:
+    """Judge an address that is not public: only an address in a redirect is the file's own fault.
+
+    Where a name leads is for this machine's surroundings to say, and they may change.
+    """
+    host = urlsplit(url).hostname or ""
+    if redirected and literal_address(host):
+        return Unusable("the video's address leads to a host that is not public")
+    return NotSent(private_because(printable(host)[:100], address), private=True)
+
+
 def _trouble(error: BaseException, proxy: Proxy | None, *, left: bool, begun: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
     said = str(error)
-    if _NOT_PUBLIC in said:
-        return Unusable("the video's host has an address that is not public")
     if (unconnected := connection_reason(error, proxy)) is not None:
         certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
         return NotSent(unconnected, certificate=certificate)

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 
@@ -32,6 +33,47 @@ def is_loopback(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+_UNUSUAL: Final = (
+    ("198.18.0.0/15", "the fake-IP DNS of a VPN or proxy app answers so"),
+    ("127.0.0.0/8", _BLOCKED := "a DNS filter or a hosts file answers so for a name it blocks"),
+    ("0.0.0.0/8", _BLOCKED),
+    ("::/127", _BLOCKED),
+    ("100.64.0.0/10", _NEARBY := "a captive portal, a VPN or a company's own DNS answers so"),
+    ("10.0.0.0/8", _NEARBY),
+    ("172.16.0.0/12", _NEARBY),
+    ("192.168.0.0/16", _NEARBY),
+    ("169.254.0.0/16", _NEARBY),
+    ("fc00::/7", _NEARBY),
+    ("fe80::/10", _NEARBY),
+)
+"""Who is likely to have answered a name with an address that is not public (RFC 6890, RFC 2544)."""
+
+
+def private_because(host: str, address: str) -> str:
+    """Say that a host has an address that is not public, and what is likely behind it.
+
+    Args:
+        host: Its name, or the address itself.
+        address: Where it leads: an IP address.
+    """
+    ip = ipaddress.ip_address(address)
+    because = next(
+        (f": {who}" for network, who in _UNUSUAL if ip in ipaddress.ip_network(network)), ""
+    )
+    leads = address if literal_address(host) else f"{host} leads to {address}, which"
+    return f"{leads} is not a public address{because}"
+
+
+def host_of(url: str) -> str:
+    """Return the host, with its port if the URL has one; nothing for a text that is not a URL."""
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port is not None else ""
+    except ValueError:
+        return ""
+    return f"{parts.hostname or ''}{port}"
 
 
 def names_this_machine(host: str) -> bool:

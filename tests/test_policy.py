@@ -33,6 +33,7 @@ PHASES = (Phase.SUBMIT, Phase.FETCH, Phase.DOWNLOAD)
 _NAMED: dict[str, list[Trouble]] = {
     "headers never sent": [NotSent("DNS")],
     "bad certificate": [NotSent("self-signed certificate", certificate=True)],
+    "private address": [NotSent("198.18.0.7 is not a public address", private=True)],
     "reset, timeout": [Interrupted("reset")],
     "2xx, unusable body": [Unusable("no id")],
     "400, account": [Answered(400, "insufficient balance"), Answered(422, "Out of credits.")],
@@ -83,6 +84,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
     assert [name for name, _ in _table()] == [
         "headers never sent",
         "bad certificate",
+        "private address",
         "reset, timeout",
         "2xx, unusable body",
         "400 422",

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from batchgen.urls import base_url_objection, is_loopback
+from batchgen.urls import base_url_objection, host_of, is_loopback, private_because
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,45 @@ def test_a_host_is_loopback_only_where_it_can_mean_nothing_else(
     host: str, *, loopback: bool
 ) -> None:
     assert is_loopback(host) is loopback
+
+
+@pytest.mark.parametrize(
+    ("address", "who"),
+    [
+        ("198.18.0.7", "the fake-IP DNS of a VPN or proxy app"),
+        ("198.19.255.255", "the fake-IP DNS of a VPN or proxy app"),
+        ("0.0.0.0", "a DNS filter or a hosts file"),
+        ("127.0.0.1", "a DNS filter or a hosts file"),
+        ("::1", "a DNS filter or a hosts file"),
+        ("::", "a DNS filter or a hosts file"),
+        ("192.168.1.1", "a captive portal"),
+        ("10.0.0.1", "a company's own DNS"),
+        ("fd00::1", "a VPN"),
+        ("fe80::1", "a VPN"),
+        ("224.0.0.251", ""),
+        ("2001:db8::1", ""),
+    ],
+)
+def test_who_is_likely_to_have_answered_with_a_private_address_is_named(
+    address: str, who: str
+) -> None:
+    said = private_because("cdn.example", address)
+    assert said.startswith(f"cdn.example leads to {address}, which is not a public address")
+    assert who in said
+    assert (": " in said) is bool(who)
+    assert private_because(address, address).startswith(f"{address} is not a public address")
+
+
+@pytest.mark.parametrize(
+    ("url", "host"),
+    [
+        ("https://cdn.example/a.mp4?Signature=x", "cdn.example"),
+        ("https://user@CDN.example:8443/a.mp4", "cdn.example:8443"),
+        ("http://[::1]:80/", "::1:80"),
+        ("https://[::1/", ""),
+        ("https://cdn.example:99999/", ""),
+        ("a.mp4", ""),
+    ],
+)
+def test_a_url_s_host_is_named_without_user_and_path(url: str, host: str) -> None:
+    assert host_of(url) == host

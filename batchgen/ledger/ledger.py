@@ -24,6 +24,7 @@ from batchgen.ledger.writer import Step, Writer
 from batchgen.models import Scalar
 from batchgen.rundir import RunDirectory
 from batchgen.task import Cause, Status, Task
+from batchgen.urls import host_of
 
 T = TypeVar("T")
 
@@ -331,6 +332,15 @@ class Ledger:
         )
         rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
         return [(json.loads(params), seconds) for params, seconds in reversed(rows)]
+
+    def file_hosts(self, limit: int) -> set[str]:
+        """Return the hosts of the files that arrived last, at most `limit` of them looked at."""
+        sql = (
+            "SELECT video_url FROM tasks WHERE status = 'succeeded' AND gone = 0"
+            " AND video_url IS NOT NULL ORDER BY position DESC LIMIT ?"
+        )
+        rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
+        return {host_of(video_url) for (video_url,) in rows}
 
     def column_names(self) -> tuple[list[str], list[str]]:
         """Return the names of all parameters and of all variables that any task has."""

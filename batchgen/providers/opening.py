@@ -43,7 +43,7 @@ async def open_provider(
     """
     settings = job.provider
     async with AsyncExitStack() as stack:
-        if settings.kind == "sandbox" and settings.base_url is None:
+        if settings.in_process:
             # Only who needs the sandbox pays for importing it.
             from batchgen.sandbox import SandboxSettings, running  # noqa: PLC0415
 

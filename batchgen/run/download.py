@@ -6,7 +6,6 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit
 
 import anyio.to_thread
 
@@ -21,6 +20,7 @@ from batchgen.run.means import Generation, Means
 from batchgen.rundir import sync_directory
 from batchgen.task import Cause, Status
 from batchgen.transfer import Saved, hash_file
+from batchgen.urls import host_of
 
 FRESH_URLS: Final = 3
 """How often in a row an address may be refused that was given just before."""
@@ -41,12 +41,13 @@ async def download(means: Means, record: Record, generation: Generation, video: 
     began = means.clock.monotonic()
     given = began
     faults = refused = fresh = stuck = best = tries = 0
+    host = _wait_at(means, record, video)
     while True:
-        host = _host(video.url)
         try:
             result = await _fetch(means, record, video.url, host, part)
             if isinstance(result, Saved):
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
+                means.traffic.first_wave.arrived(record.task_id, host)
                 return
         except IsADirectoryError as error:
             # Waiting mends that no more than another download does: somebody must look.
@@ -65,6 +66,7 @@ async def download(means: Means, record: Record, generation: Generation, video: 
                 if again is None:
                     return
                 video, given = again, means.clock.monotonic()
+                host = _wait_at(means, record, video)
                 continue
         if action in (Action.WAIT, Action.PAUSE):
             means.host_trouble(host, result, tries)
@@ -86,6 +88,13 @@ async def download(means: Means, record: Record, generation: Generation, video: 
         await means.traffic.repeat(Phase.DOWNLOAD, host)
 
 
+def _wait_at(means: Means, record: Record, video: Completed) -> str:
+    """Note, and return, the host that a file is waited for at."""
+    host = host_of(video.url)
+    means.traffic.first_wave.waits(record.task_id, host)
+    return host
+
+
 async def _fetch(means: Means, record: Record, url: str, host: str, part: Part) -> Saved | Trouble:
     """Hold one of the places for downloads only while bytes may flow; judge the host by them."""
     when_closed = partial(means.tally.troubled.add, record.task_id)
@@ -97,16 +106,6 @@ async def _fetch(means: Means, record: Record, url: str, host: str, part: Part) 
     else:
         means.heard(Phase.DOWNLOAD, result, host)
     return result
-
-
-def _host(url: str) -> str:
-    """Name the host that is asked, for its pauses; of a text that is no URL there is none."""
-    try:
-        parts = urlsplit(url)
-        port = f":{parts.port}" if parts.port is not None else ""
-    except ValueError:
-        return ""
-    return f"{parts.hostname or ''}{port}"
 
 
 async def adopt_file(means: Means, record: Record) -> bool:
@@ -123,6 +122,7 @@ async def adopt_file(means: Means, record: Record) -> bool:
         means.tally.say_sometimes(f"cannot read {path}: {error.strerror}; fetching it again")
         return False
     await _succeed(means, record, None, info)
+    means.traffic.first_wave.arrived(record.task_id, host_of(record.video_url or ""))
     return True
 
 

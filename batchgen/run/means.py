@@ -218,6 +218,7 @@ class Means:
         seconds = max(1.0, self.backoff(tries, trouble))
         if isinstance(trouble, NotSent):
             seconds = KEY_PROBE_SECONDS
+            self.traffic.first_wave.doubt(host)
         self.traffic.breaker(Phase.DOWNLOAD, host).trip(self.clock.monotonic(), seconds)
         self.tally.say_sometimes(
             f"downloads at {host} wait: {describe(trouble)}; no task is failed by it"
@@ -236,6 +237,7 @@ class Means:
             f"cannot write to {self.ledger.directory.path}: {error.strerror or error}; "
             f"trying again every {DISK_PROBE_SECONDS:.0f} s"
         )
+        self.traffic.first_wave.doubt_all()
         self._leave_if_draining()
         self.traffic.disk.close(self.clock.monotonic(), DISK_PROBE_SECONDS)
 

@@ -17,6 +17,7 @@ from batchgen.clock_offset import objection
 from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Level, Observer, Reason, Summary, nobody
+from batchgen.first_wave import FirstWave
 from batchgen.job import Job, OnAmbiguous
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
@@ -37,7 +38,7 @@ PAGE: Final = 64
 BACKLOG: Final = 256
 """Tasks whose video may wait for its download before no more are submitted."""
 LEARNED_FROM: Final = 500
-"""Generations of earlier runs whose durations a run begins with."""
+"""Tasks of earlier runs whose durations, and the hosts of whose files, a run begins with."""
 DRAIN_SECONDS: Final = 60
 """For how long a run that is to end waits for what cannot be finished now."""
 TELL_SECONDS: Final = 0.5
@@ -131,7 +132,7 @@ class Run:
             clock=self._clock,
             observer=self._observer,
         )
-        self._traffic = Traffic(self._job.run, self._clock)
+        self._traffic = Traffic(self._job.run, self._clock, self._first_wave())
         means = Means(
             settings=self._job.run,
             budget=self._job.budget,
@@ -177,6 +178,11 @@ class Run:
             detail=detail,
         )
 
+    def _first_wave(self) -> FirstWave:
+        in_process = self._job.provider.in_process
+        size = math.inf if in_process else self._job.run.concurrency
+        return FirstWave(size, self._ledger.file_hosts(LEARNED_FROM))
+
     def _earlier_durations(self) -> Durations:
         durations = Durations()
         for params, seconds in self._ledger.durations(LEARNED_FROM):
@@ -218,7 +224,7 @@ class Run:
                     async for record in new_tasks:
                         await self._start(carriers, means, record)
             self._dispatching = False
-            self._changed.set()
+            self._tell_change()
 
     async def _priced(self, means: Means) -> Means:
         """Wait until the provider says what a video costs: the budget must be held against it."""
@@ -239,11 +245,35 @@ class Run:
         generation: Generation | None = None,
     ) -> None:
         """Start a coroutine for a task once there is a slot for it."""
+        if generation is None:
+            await self._first_file(means)
+        means.traffic.first_wave.begins(record.task_id)
         while self._carrying >= self._job.run.concurrency + BACKLOG:
             await self._clock.sleep(TELL_SECONDS)
         slot = await means.traffic.take_slot()
         self._carrying += 1
         carriers.start_soon(self._carried, means, record, generation, slot)
+
+    async def _first_file(self, means: Means) -> None:
+        """Hold a submit back that would begin a second wave before a first file has arrived."""
+        wave = means.traffic.first_wave
+        while not wave.is_open and not self.stopping.asked:
+            if not self._carrying:
+                hosts = " and ".join(sorted(filter(None, wave.unproven))) or "anywhere"
+                self.stopping.drain(
+                    Reason.FAILURES,
+                    f"{sum(wave.unproven.values())} videos were made and none could be fetched "
+                    f"from {hosts}, so no more are submitted; the last one failed with: "
+                    f"{means.tally.last_failure}",
+                )
+            with anyio.move_on_after(LOOK_SECONDS) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught and wave.unproven:
+                waiting = ", ".join(f"{n} at {host}" for host, n in wave.unproven.items())
+                means.tally.say_sometimes(
+                    "no more are submitted before a first video has arrived whole; "
+                    f"waiting for files: {waiting}"
+                )
 
     async def _carried(
         self, means: Means, record: Record, generation: Generation | None, slot: object
@@ -256,7 +286,8 @@ class Run:
         finally:
             self._carrying -= 1
             means.tally.troubled.discard(record.task_id)
-            self._changed.set()
+            means.traffic.first_wave.over(record.task_id)
+            self._tell_change()
 
     async def _new_tasks(self, means: Means) -> AsyncGenerator[Record, None]:
         """Yield pending tasks in order, as far as limit and budget allow."""
@@ -289,7 +320,6 @@ class Run:
                 return
             for record, generation in await self._doubts.look_up(means):
                 await self._start(carriers, means, record, generation)
-            self._changed = anyio.Event()
             if self._dispatching or self._carrying:
                 with anyio.move_on_after(LOOK_SECONDS):
                     await self._changed.wait()
@@ -298,6 +328,10 @@ class Run:
                 means.tally.say_sometimes("looking up submits whose answer was lost")
                 with self.stopping.new_work():
                     await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
+
+    def _tell_change(self) -> None:
+        self._changed.set()
+        self._changed = anyio.Event()
 
     async def _tell(self, tally: Tally) -> None:
         clocks_differ = False

@@ -26,6 +26,7 @@ class Tally:
             host is out of order.
         against: What the provider has said against the key, the account or the settings since its
             last good answer; None where nothing.
+        last_failure: Why the latest task failed; empty while none has.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Tally:
         self.welcomed = False
         self.troubled: set[str] = set()
         self.against: str | None = None
+        self.last_failure = ""
         self._said: dict[str, float] = {}
 
     @property
@@ -80,6 +82,7 @@ class Tally:
             self.failures_in_a_row = 0
         elif now is Status.FAILED:
             self.failures_in_a_row += 1
+            self.last_failure = message or ""
         done = now is Status.SUCCEEDED
         task = record.task
         self._observer(

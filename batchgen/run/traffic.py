@@ -7,6 +7,7 @@ from typing import Final
 from anyio import CapacityLimiter, Lock
 
 from batchgen.clock import Clock
+from batchgen.first_wave import FirstWave
 from batchgen.job import RunSettings
 from batchgen.limits import AdaptiveLimit, AdaptiveRate, Breaker, Pause, RateLimit, RetryBudget
 from batchgen.policy import Phase
@@ -23,10 +24,12 @@ class Traffic:
         polls: Closed while it is too busy for questions.
         disk: Closed while nothing can be written.
         polled_well_at: Monotonic seconds of the latest poll that was answered.
+        first_wave: Says whether another submit may be made before a first file has arrived.
     """
 
-    def __init__(self, settings: RunSettings, clock: Clock) -> None:
+    def __init__(self, settings: RunSettings, clock: Clock, first_wave: FirstWave) -> None:
         self._clock = clock
+        self.first_wave = first_wave
         self._adaptive = AdaptiveLimit(ceiling=settings.concurrency)
         self._slots = CapacityLimiter(settings.concurrency)
         self._posts = CapacityLimiter(settings.submits)

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from batchgen.outcomes import Trouble
+from batchgen.outcomes import NotSent, Trouble, Unusable
 from batchgen.part import Part
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.transfer import Saved, open_transfer
+from batchgen.urls import literal_address
 from tests.security.internet import CDN, PUBLIC, Internet, internet
 
 pytestmark = pytest.mark.anyio
@@ -176,8 +177,11 @@ async def test_no_redirect_of_a_public_host_leads_to_this_machine(
         return web.Response(status=302, headers={"Location": target})
 
     async with internet(monkeypatch, answer) as box:
-        stayed_outside(box, await fetched(f"https://{CDN}/x.mp4", part), part)
+        result = await fetched(f"https://{CDN}/x.mp4", part)
+        stayed_outside(box, result, part)
         assert box.requests
+    if literal_address(spelling.strip("[]")):
+        assert isinstance(result, Unusable), "no pause of the host would change what it says"
 
 
 @pytest.mark.parametrize("address", NO_WEB)
@@ -212,6 +216,8 @@ async def test_a_name_that_leads_to_a_private_address_is_not_followed(
         result = await fetched(f"https://video.example:{box.trap}/x.mp4{SIGNED}", part)
         stayed_outside(box, result, part)
         assert box.connected == []
+    assert isinstance(result, NotSent)
+    assert result.private, "the host is paused: where its name leads may change"
 
 
 @pytest.mark.parametrize("address", PRIVATE)
@@ -223,8 +229,11 @@ async def test_a_redirect_to_a_name_that_leads_to_a_private_address_is_not_follo
         return web.Response(status=302, headers={"Location": target})
 
     async with internet(monkeypatch, answer, {"video.example": [address]}) as box:
-        stayed_outside(box, await fetched(f"https://{CDN}/x.mp4", part), part)
+        result = await fetched(f"https://{CDN}/x.mp4", part)
+        stayed_outside(box, result, part)
         assert box.connected == [PUBLIC]
+    assert isinstance(result, NotSent)
+    assert "video.example leads to" in result.reason
 
 
 async def test_of_a_name_s_addresses_only_the_public_ones_are_tried(
