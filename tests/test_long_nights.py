@@ -29,6 +29,7 @@ from batchgen.job import (
     Output,
     PollSettings,
     Prompt,
+    ProviderSettings,
     RunSettings,
     TimeoutSettings,
 )
@@ -187,7 +188,10 @@ class Provider:
 
 @asynccontextmanager
 async def files(
-    downloads: list[float], statuses: Callable[[], int], tls: ssl.SSLContext | None
+    downloads: list[float],
+    statuses: Callable[[], int],
+    tls: ssl.SSLContext | None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[str]:
     """Serve a clip over a real socket; note when it was asked for. Status 0 is half of it."""
 
@@ -201,9 +205,12 @@ async def files(
             assert request.transport is not None
             request.transport.close()
             return half
-        return web.Response(
+        response = web.Response(
             status=status, body=clip() if status == 200 else b"", content_type="video/mp4"
         )
+        # An idle connection goes by the machine's own clock, on which no night passes.
+        response.force_close()
+        return response
 
     application = web.Application()
     application.router.add_get("/clip.mp4", answer)
@@ -211,7 +218,7 @@ async def files(
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, ssl_context=tls).start()
     scheme = "http" if tls is None else "https"
-    yield f"{scheme}://127.0.0.1:{runner.addresses[0][1]}/clip.mp4"
+    yield f"{scheme}://{host}:{runner.addresses[0][1]}/clip.mp4"
     await runner.cleanup()
 
 
@@ -282,6 +289,7 @@ def spend(
     rest: float = 0.0,
     file_status: Callable[[], int] = lambda: 200,
     file_tls: ssl.SSLContext | None = None,
+    file_host: str = "127.0.0.1",
     budget: Budget | None = None,
     **settings: Any,
 ) -> Morning:
@@ -292,12 +300,12 @@ def spend(
     settings = {"concurrency": 4, "submits": 2, **settings}
     prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
     job = Job("night", prompts, Output(folder / "run"), run=RunSettings(**settings))
-    job = replace(job, budget=budget or Budget())
+    job = replace(job, budget=budget or Budget(), provider=ProviderSettings(kind="aimlapi"))
     clock = clock or NightClock()
 
     async def night() -> Morning:
         downloads: list[float] = []
-        async with files(downloads, file_status, file_tls) as url:
+        async with files(downloads, file_status, file_tls, file_host) as url:
             provider = Provider(clock, url, faults)
             provider.makes = makes
             summary, records = await one_run(job, provider, clock, meanwhile)

@@ -220,9 +220,8 @@ class Means:
             seconds = KEY_PROBE_SECONDS
             self.traffic.first_wave.doubt(host)
         self.traffic.breaker(Phase.DOWNLOAD, host).trip(self.clock.monotonic(), seconds)
-        self.tally.say_sometimes(
-            f"downloads at {host} wait: {describe(trouble)}; no task is failed by it"
-        )
+        self.tally.files_wait = f"downloads at {host} wait: {describe(trouble)}"
+        self.tally.say_sometimes(f"{self.tally.files_wait}; no task is failed by it")
 
     async def wait_for_room(self, error: LedgerError) -> None:
         """Wait a while for a disk on which the ledger can be written again."""
@@ -233,9 +232,10 @@ class Means:
 
     def disk_trouble(self, error: OSError) -> None:
         """Pause the downloads until there is room again."""
+        path = self.ledger.directory.path
+        self.tally.files_wait = f"cannot write to {path}: {error.strerror or error}"
         self.tally.say_sometimes(
-            f"cannot write to {self.ledger.directory.path}: {error.strerror or error}; "
-            f"trying again every {DISK_PROBE_SECONDS:.0f} s"
+            f"{self.tally.files_wait}; trying again every {DISK_PROBE_SECONDS:.0f} s"
         )
         self.traffic.first_wave.doubt_all()
         self._leave_if_draining()
@@ -253,6 +253,7 @@ class Means:
             return
         said = f"no good answer for {silent / 3600:.1f} hours"
         if self.tally.against is None:
-            self.stopping.leave(Reason.GAVE_UP, said)
+            why = f": {self.tally.files_wait}" if self.tally.files_wait else ""
+            self.stopping.leave(Reason.GAVE_UP, f"{said}{why}")
         else:
             self.stopping.leave(Reason.REFUSED, f"{said}: {self.tally.against}")

@@ -27,6 +27,7 @@ class Tally:
         against: What the provider has said against the key, the account or the settings since its
             last good answer; None where nothing.
         last_failure: Why the latest task failed; empty while none has.
+        files_wait: Why downloads were last paused since a file arrived; empty while they were not.
     """
 
     def __init__(
@@ -49,6 +50,7 @@ class Tally:
         self.troubled: set[str] = set()
         self.against: str | None = None
         self.last_failure = ""
+        self.files_wait = ""
         self._said: dict[str, float] = {}
 
     @property
@@ -80,6 +82,7 @@ class Tally:
             self._counts[now] += 1
         if now is Status.SUCCEEDED:
             self.failures_in_a_row = 0
+            self.files_wait = ""
         elif now is Status.FAILED:
             self.failures_in_a_row += 1
             self.last_failure = message or ""
