@@ -264,6 +264,14 @@ FETCHES: list[tuple[dict[str, Any], Check]] = [
     ({"do": "no_video", "style": "empty_list"}, lambda s: s.json["video"] == []),
     ({"do": "no_video", "style": "relative"}, lambda s: s.json["video"]["url"].startswith("/")),
     ({"do": "no_video", "style": "data"}, lambda s: s.json["video"]["url"].startswith("data:")),
+    (
+        {"do": "private_host"},
+        lambda s: s.json["video"]["url"].startswith("https://198.18.0.7/"),
+    ),
+    (
+        {"do": "private_host", "address": "fd00::7"},
+        lambda s: s.json["video"]["url"].startswith("https://[fd00::7]/"),
+    ),
     ({"do": "huge"}, lambda s: len(s.body) > 5_000_000),
     ({"do": "deep"}, lambda s: s.body.count(b"[") == 100_000),
     ({"do": "nan"}, lambda s: b"NaN" in s.body),

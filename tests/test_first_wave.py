@@ -21,8 +21,9 @@ from batchgen.first_wave import FirstWave
 from batchgen.job import Job, ProviderSettings, RetrySettings, TimeoutSettings
 from batchgen.outcomes import GenerationFailed, Pending
 from batchgen.policy import Phase
+from batchgen.run import Run
 from batchgen.task import Status
-from tests.test_long_nights import HOUR, Morning, clip, spend
+from tests.test_long_nights import HOUR, Morning, Provider, clip, spend
 from tests.test_run import Scripted, do, job, notices
 from tests.virtual_time import NightClock
 
@@ -227,6 +228,24 @@ def test_a_host_that_stays_private_ends_the_run_resumable_with_one_wave_paid_for
     assert "198.18.0.7" in morning.summary.detail
     assert len(morning.provider.taken) == 4, "nor does another run buy more"
     assert morning.summary.counts == {Status.PENDING: TASKS - 4, Status.COMPLETED: 4}
+
+
+def test_while_all_files_are_out_of_reach_the_first_interrupt_is_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupt(run: Run, clock: NightClock, provider: Provider) -> None:
+        del provider
+        parked = []
+        for pause in (100, HOUR):
+            await clock.sleep(pause)
+            parked.append(run.parked)
+        assert parked == [False, True]
+        run.stopping.retire(Reason.INTERRUPTED)
+
+    clock = private_from(0, 1000 * HOUR, monkeypatch)
+    morning = night(tmp_path, clock=clock, meanwhile=interrupt)
+    assert morning.summary.reason is Reason.INTERRUPTED
+    assert morning.hours < 2
 
 
 def test_when_no_file_of_the_first_wave_can_be_fetched_the_run_ends_with_words(

@@ -272,7 +272,8 @@ class Run:
                 waiting = ", ".join(f"{n} at {host}" for host, n in wave.unproven.items())
                 means.tally.say_sometimes(
                     "no more are submitted before a first video has arrived whole; "
-                    f"waiting for files: {waiting}"
+                    f"waiting for files: {waiting}",
+                    about="first wave",
                 )
 
     async def _carried(

@@ -3,6 +3,7 @@
 Pure. Which request meets which fault is `choosing`'s; how a fault is done is `sabotage`'s.
 """
 
+import ipaddress
 import re
 from dataclasses import dataclass
 from typing import Annotated, ClassVar, Final, Literal, TypeAlias, get_args
@@ -60,6 +61,17 @@ def _header(value: object) -> object:
     if isinstance(value, str) and not _HEADER.match(value):
         raise ValueError("takes no line breaks and no control characters")
     return value
+
+
+def _private(value: object) -> str:
+    """Read an address at which no file host is: a client that went there would reach a stranger."""
+    try:
+        address = ipaddress.ip_address(str(value))
+    except ValueError:
+        raise ValueError("takes an IP address such as 198.18.0.7") from None
+    if address.is_global or address.is_loopback:
+        raise ValueError("takes a private address such as 198.18.0.7 or 10.0.0.7")
+    return str(address)
 
 
 def _null(value: object) -> object:
@@ -361,18 +373,30 @@ class OthersAnswer(Fault):
         return asked.earlier and super().matches(asked)
 
 
-class NoVideo(Fault):
-    """Say completed, without an address that can be used."""
+class FaultOfVideo(Fault):
+    """A fault of an answer that says where a video is."""
 
     WHERE = frozenset({"fetch"})
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether the answer would hold a video."""
+        return asked.completed and super().matches(asked)
+
+
+class NoVideo(FaultOfVideo):
+    """Say completed, without an address that can be used."""
+
     do: Literal["no_video"]
     style: Annotated[
         Literal["none", "null", "empty_list", "relative", "data"], BeforeValidator(_null)
     ] = "null"
 
-    def matches(self, asked: Asked) -> bool:
-        """Tell whether the answer would hold a video."""
-        return asked.completed and super().matches(asked)
+
+class PrivateHost(FaultOfVideo):
+    """Say that the file is at a host with a private address, as a VPN's DNS makes it seem."""
+
+    do: Literal["private_host"]
+    address: Annotated[str, BeforeValidator(_private)] = "198.18.0.7"
 
 
 class Cut(Fault):
@@ -486,6 +510,7 @@ Rule: TypeAlias = Annotated[
     | NewFields
     | OthersAnswer
     | NoVideo
+    | PrivateHost
     | Cut
     | WrongBody
     | Expired

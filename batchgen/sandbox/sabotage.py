@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from hashlib import sha256
 from http import HTTPStatus
 from typing import Final, assert_never
+from urllib.parse import urlsplit, urlunsplit
 from weakref import WeakSet
 
 import anyio
@@ -164,6 +165,7 @@ class Sabotage:
                 | faults.NewFields()
                 | faults.OthersAnswer()
                 | faults.NoVideo()
+                | faults.PrivateHost()
             ):
                 return await self._fetch(rule, request, handler)
             case (
@@ -253,7 +255,8 @@ class Sabotage:
         | faults.StatusWord
         | faults.NewFields
         | faults.OthersAnswer
-        | faults.NoVideo,
+        | faults.NoVideo
+        | faults.PrivateHost,
         request: web.Request,
         handler: Handler,
     ) -> web.StreamResponse:
@@ -269,6 +272,8 @@ class Sabotage:
                 return await self._wire.fetch(request.clone(rel_url=first))
             case faults.NoVideo():
                 return await _changed(request, handler, lambda answer: _video(answer, rule.style))
+            case faults.PrivateHost():
+                return await _changed(request, handler, lambda answer: _move(answer, rule.address))
 
 
 def _connected(request: web.Request) -> bool:
@@ -406,6 +411,14 @@ def _video(answer: JsonObject, style: str) -> None:
             answer["video"] = {"url": "/files/clip.mp4"}
         case _:
             answer["video"] = {"url": "data:video/mp4;base64,AAAA"}
+
+
+def _move(answer: JsonObject, address: str) -> None:
+    host = f"[{address}]" if ":" in address else address
+    match answer:
+        case {"video": {"url": str(url)}}:
+            moved = urlunsplit(urlsplit(url)._replace(scheme="https", netloc=host))
+            answer["video"] = {"url": moved}
 
 
 async def _download(  # one case a fault
