@@ -5,9 +5,10 @@ download are free, so they are repeated; only faults of the task itself use up i
 
 "The API's" is an answer in the API's own error form (`Answered.from_api`); any other body is a
 proxy's. Measured: Envoy 1.40 answers 503 to a POST that its upstream has received whole, so that
-status alone proves nothing. A proxy's 429 comes from a rate limiter, which refuses a request before
-it is passed on; that is likely, not proved, so the provider's log has the last word. 303 says that
-the request was carried out, 409 that something like it exists.
+status alone proves nothing. 429 comes from a rate limiter, which refuses a request before it is
+passed on, whoever runs it. Neither kind of refusal is certain, so what was refused is looked up in
+the provider's log before it is repeated (`run/refused.py`). 303 says that the request was carried
+out, 409 that something like it exists.
 
                         submit      fetch          download
     headers never sent  RETRY       RETRY          RETRY
@@ -26,8 +27,8 @@ the request was carried out, 409 that something like it exists.
     52x                 HOLD        RETRY          RETRY
     413 414 431         FAIL        PAUSE          FAIL
     429, account        PAUSE       PAUSE          WAIT
-    429 503, the API's  WAIT        WAIT           WAIT
-    429, a proxy's      LOOK        WAIT           WAIT
+    429                 WAIT        WAIT           WAIT
+    503, the API's      WAIT        WAIT           WAIT
     503, a proxy's      HOLD        WAIT           WAIT
     303                 HOLD        PAUSE          FAIL
     other 3xx           PAUSE       PAUSE          FAIL
@@ -72,7 +73,6 @@ class Action(Enum):
     RETRY = "try again for as long as the run lasts; uses up no attempt"
     RETRY_COUNTED = "try again; uses up an attempt of the task"
     WAIT = "the server is busy: wait as it asks, ask for less at once"
-    LOOK = "as WAIT, but what was refused is repeated only once the provider's log lacks it"
     HOLD = "it may have been taken: never repeat it unasked, look it up"
     FAIL = "the task's own fault: it failed"
     FRESH_URL = "ask the provider for a new address of the same video"
@@ -147,6 +147,7 @@ _ROWS: Final[Mapping[int, _Row]] = {
         (range(520, 530), (Action.HOLD, Action.RETRY, Action.RETRY)),
         ((409,), (Action.HOLD, Action.RETRY_COUNTED, Action.RETRY_COUNTED)),
         ((413, 414, 431), (Action.FAIL, Action.PAUSE, Action.FAIL)),
+        ((429,), (Action.WAIT, Action.WAIT, Action.WAIT)),
     )
     for status in statuses
 }
@@ -162,8 +163,8 @@ def _row(answer: Answered) -> _Row:
             return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
         case 429 if _is_quota_used_up(answer):
             return Action.PAUSE, Action.PAUSE, Action.WAIT
-        case 429 | 503:
-            return _busy(answer), Action.WAIT, Action.WAIT
+        case 503:
+            return Action.WAIT if answer.from_api else Action.HOLD, Action.WAIT, Action.WAIT
         case status if status in _ROWS:
             return _ROWS[status]
         case status if 300 <= status < 400:
@@ -172,13 +173,6 @@ def _row(answer: Answered) -> _Row:
             return Action.FAIL, Action.RETRY_COUNTED, Action.RETRY_COUNTED
         case _:
             return Action.HOLD, Action.RETRY, Action.RETRY_COUNTED
-
-
-def _busy(answer: Answered) -> Action:
-    """Return what is done about a submit that is answered 429 or 503."""
-    if answer.from_api:
-        return Action.WAIT
-    return Action.LOOK if answer.status == 429 else Action.HOLD
 
 
 class Health(Enum):

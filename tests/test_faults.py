@@ -177,6 +177,19 @@ SUBMITS: list[tuple[dict[str, Any], int, Check]] = [
     ),
     ({"do": "status", "status": 429, "retry_after": "soon"}, 0, lambda s: s.status == 429),
     ({"do": "status", "status": 404, "message": "gone"}, 0, lambda s: s.json["message"] == "gone"),
+    *[
+        (
+            {"do": "status", "status": status, "taken": True, "by": "proxy", "message": "away"},
+            1,
+            lambda s: s.body == b"away" and s.head["content-type"].startswith("text/plain"),
+        )
+        for status in (429, 503)
+    ],
+    (
+        {"do": "status", "status": 429, "taken": True},
+        1,
+        lambda s: s.json.keys() >= {"message", "path", "requestId", "statusCode", "timestamp"},
+    ),
     ({"do": "delay", "seconds": 0.01}, 1, lambda s: s.status == 201),
     ({"do": "reset", "when": "before"}, 0, lambda s: s.status is None and s.end == "reset"),
     ({"do": "reset", "when": "after"}, 1, lambda s: s.status is None and s.end == "reset"),

@@ -762,7 +762,30 @@ def test_a_submit_that_took_nothing_is_no_attempt(ledger: Ledger) -> None:
 
     asyncio.run(go())
     assert [record.attempts for record in ledger.records()] == [0, 0]
-    assert all(record.client_request_id is None for record in ledger.records())
+
+
+def test_a_refused_submit_keeps_its_name_until_it_is_repeated_and_may_be_found_after_all(
+    ledger: Ledger,
+) -> None:
+    ledger.admit(tasks(range(3)))
+    unsent, refused, found = (f"task{number:08}" for number in range(3))
+
+    async def go() -> None:
+        for name, outcome in ((unsent, "not_sent"), (refused, "refused"), (found, "refused")):
+            await intend(ledger, name, sent=f"{name}.1")
+            await ledger.not_taken(name, outcome, "why", at=NOW)
+        assert ledger.committed() == (0.0, 0)
+        assert await ledger.accepted(found, "gen-found", at=NOW)
+        await intend(ledger, refused, sent=f"{refused}.2")
+
+    asyncio.run(go())
+    rows = by_id(ledger)
+    names = [rows[name].client_request_id for name in (unsent, refused, found)]
+    assert names == [None, f"{refused}.2", f"{found}.1"]
+    assert (rows[found].status, rows[found].attempts) == (Status.IN_FLIGHT, 1)
+    usd, count = ledger.committed()
+    assert usd == pytest.approx(0.12)
+    assert count == 2
 
 
 def test_the_cost_is_the_sum_of_what_is_known_and_says_whether_a_part_is_estimated(

@@ -231,10 +231,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def accepted(self, number: int, taken_from: int | None) -> None:
         """An id comes, a new one or one that another task has already."""
         name, other = (
-            self._aimed(number, Status.SUBMITTING, Status.UNRESOLVED),
+            self._aimed(number, Status.SUBMITTING, Status.UNRESOLVED, Status.PENDING),
             self.tasks.get(f"task{taken_from or 0:08}"),
         )
-        if not self._may(name, Status.IN_FLIGHT):
+        refused = (task := self.tasks.get(name)) is not None and (
+            task.status is Status.PENDING and task.sent is not None
+        )
+        if not refused and not self._may(name, Status.IN_FLIGHT):
             # Even then the id is kept, beside the ledger: it was paid for.
             return
         self.ids += 1
@@ -245,6 +248,10 @@ class LedgerMachine(RuleBasedStateMachine):
                 kept = self.ledger.accepted(name, given, at=2.0)
                 assert self.loop.run_until_complete(kept) is False
                 return
+        if refused:
+            # The provider's log shows that it was taken all the same.
+            self.tasks[name].status = Status.SUBMITTING
+            self.tasks[name].attempts += 1
         task = self._take(name, Status.IN_FLIGHT, lambda: self.ledger.accepted(name, given, at=2.0))
         if task:
             task.generation_id, task.cause, task.code = given, None, None
@@ -264,7 +271,6 @@ class LedgerMachine(RuleBasedStateMachine):
             name, Status.PENDING, lambda: self.ledger.not_taken(name, "refused", "429", at=2.0)
         )
         if task:
-            task.sent = None
             task.attempts -= 1
 
     @rule(number=TASKS)
@@ -670,6 +676,13 @@ class Taken:
     generation_id: str
 
 
+REFUSED_AFTER_TAKING: Final = tuple(
+    SubmitPlan(Answered(status, "busy", wait, from_api))
+    for status, from_api in ((429, True), (503, True), (429, False))
+    for wait in (None, 30.0)
+)
+
+
 class Server:
     """A provider with books of its own, which says and does what it is told to.
 
@@ -678,6 +691,7 @@ class Server:
         polls: What the next polls are told; then the video is done.
         files: What the next downloads get; then the whole file.
         log_works: Whether its log can be read.
+        hides: Whether it took a submit that it refused: from then on its log can be read.
         taken: Every submit it took.
         seen: Client request ids of all POSTs that arrived.
         failed: Ids of generations it gave up, charging nothing.
@@ -690,6 +704,7 @@ class Server:
         self.polls: list[FetchOutcome] = []
         self.files: list[str] = []
         self.log_works = True
+        self.hides = False
         self.taken: list[Taken] = []
         self.seen: Counter[str] = Counter()
         self.failed: set[str] = set()
@@ -698,6 +713,11 @@ class Server:
 
     def post(self, body: bytes, client_request_id: str) -> tuple[SubmitPlan, SubmitOutcome]:
         plan = self.posts.pop(0) if self.posts else SubmitPlan()
+        if plan in REFUSED_AFTER_TAKING:
+            if not self.log_works:
+                # Nothing could tell of it then: that the log can be read is what is held here.
+                plan = replace(plan, taken=False)
+            self.hides |= plan.taken
         if isinstance(plan.answer, NotSent):
             return plan, plan.answer
         self.seen[client_request_id] += 1
@@ -799,7 +819,7 @@ ANSWERS: Final = st.builds(
     st.none() | st.floats(0, 2000),
 )
 LOST: Final = st.sampled_from(
-    [Interrupted("reset"), Unusable("no id"), Answered(502), Answered(408)]
+    [Interrupted("reset"), Unusable("no id"), Answered(502), Answered(408), Answered(503)]
 )
 YES: Final = st.sampled_from([True])
 NO: Final = st.sampled_from([False])
@@ -818,6 +838,7 @@ POSTS: Final = st.one_of(
     ]
     * 2,
     st.builds(SubmitPlan, ANSWERS.filter(lambda said: said.status < 500), taken=NO),
+    st.sampled_from(REFUSED_AFTER_TAKING),
     st.builds(
         SubmitPlan,
         st.builds(NotSent, st.just("no route"), st.booleans()),
@@ -918,7 +939,7 @@ class RunMachine(RuleBasedStateMachine):
         """Grow, and meet all of this until the end that was drawn; then look into the books."""
         self.prompts += more
         self.server.posts, self.server.polls, self.server.files = posts, polls, files
-        self.server.log_works = log_works
+        self.server.log_works = log_works or self.server.hides
         clock = NightClock(self.dusk)
         prompts = tuple(Prompt(f"prompt {number}") for number in range(self.prompts))
         job = replace(self.job, prompts=prompts, output=Output(self.folder))
@@ -1015,6 +1036,9 @@ class RunMachine(RuleBasedStateMachine):
             assert hashlib.sha256(each.body).hexdigest() == intent["body_sha256"]
             if intent["outcome"] == "accepted":
                 assert intent["generation_id"] == each.generation_id
+            elif intent["outcome"] == "refused":
+                assert task.client_request_id == each.client_request_id
+                assert task.status == Status.PENDING, "it is looked up before it is repeated"
             elif intent["outcome"] != "resubmitted":
                 assert intent["outcome"] in ("ambiguous", None)
                 assert task.client_request_id == each.client_request_id

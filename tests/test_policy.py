@@ -44,12 +44,9 @@ _NAMED: dict[str, list[Trouble]] = {
         ),
         Answered(429, "Insufficient credits"),
     ],
-    "429 503, the API's": [
-        Answered(429, "Concurrency limit.", from_api=True),
-        Answered(503, "Overloaded.", 5.0, from_api=True),
-    ],
+    "429": [Answered(429, "error code: 1015"), Answered(429, "Too many at once.", from_api=True)],
+    "503, the API's": [Answered(503, "Overloaded.", 5.0, from_api=True)],
     # A wish to be asked later proves nothing.
-    "429, a proxy's": [Answered(429, "error code: 1015"), Answered(429, "", 30.0)],
     "503, a proxy's": [Answered(503, "no healthy upstream"), Answered(503, "", 30.0)],
     "52x": [Answered(status) for status in range(520, 530)],
     "other 3xx": [Answered(status) for status in range(300, 400) if status != 303],
@@ -98,8 +95,8 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
         "52x",
         "413 414 431",
         "429, account",
-        "429 503, the API's",
-        "429, a proxy's",
+        "429",
+        "503, the API's",
         "503, a proxy's",
         "303",
         "other 3xx",
@@ -115,7 +112,7 @@ def test_the_table_of_the_module_s_text_is_whole() -> None:
     ]
     assert set(statuses) == set(STATUSES)
     said_twice = {status for status in statuses if statuses.count(status) > 1}
-    assert said_twice == {400, 403, 422, 429, 503}, "only these depend on what the body says"
+    assert said_twice == {400, 403, 422, 429, 503}, "only of these the body is looked at"
 
 
 @pytest.mark.parametrize(("name", "actions"), _table())
@@ -137,9 +134,8 @@ def test_a_submit_that_may_have_been_taken_is_never_repeated_unasked() -> None:
             for status in STATUSES
             if decide(Phase.SUBMIT, Answered(status, from_api=from_api)) in repeating
         }
-        # Documented: nothing was taken. A proxy knows nothing of that.
-        assert repeated == ({429, 503} if from_api else set())
-    assert decide(Phase.SUBMIT, Answered(429)) is Action.LOOK
+        # Documented: nothing was taken. Of a server that is away a proxy cannot say that.
+        assert repeated == ({429, 503} if from_api else {429})
     assert decide(Phase.SUBMIT, Interrupted("timeout")) is Action.HOLD
     assert decide(Phase.SUBMIT, Unusable("cut")) is Action.HOLD
     assert decide(Phase.SUBMIT, NotSent("refused")) is Action.RETRY
@@ -156,8 +152,7 @@ def test_no_words_of_a_server_make_a_submit_repeat(
 ) -> None:
     action = decide(Phase.SUBMIT, Answered(status, message, retry_after, from_api=from_api))
     assert action is not Action.RETRY
-    assert (action is Action.WAIT) == (from_api and status in (429, 503))
-    assert (action is Action.LOOK) == (not from_api and status == 429)
+    assert (action is Action.WAIT) == (status == 429 or (from_api and status == 503))
 
 
 @pytest.mark.parametrize(
@@ -306,7 +301,7 @@ PROMISED: dict[str, tuple[tuple[int, ...], str]] = {
     "a server in trouble": ((408, 425, 500, 502, 504), "hold, retry, retry"),
     "a proxy in trouble": (tuple(range(520, 530)), "hold, retry, retry"),
     "too large": ((413, 414, 431), "fail, pause, fail"),
-    "a rate limiter": ((429,), "look, wait, wait"),
+    "a rate limiter": ((429,), "wait, wait, wait"),
     "a proxy whose server is away": ((503,), "hold, wait, wait"),
     "done, look there": ((303,), "hold, pause, fail"),
     "elsewhere": (tuple(range(300, 400)), "pause, pause, fail"),
@@ -319,7 +314,6 @@ WORDS = {
     "pause": Action.PAUSE,
     "grace": Action.GRACE,
     "hold": Action.HOLD,
-    "look": Action.LOOK,
     "retry": Action.RETRY,
     "wait": Action.WAIT,
 }
@@ -331,7 +325,7 @@ NOT_NAMED = {
 
 
 def _promised(status: int, *, from_api: bool = False) -> list[Action]:
-    if from_api and status in (429, 503):
+    if from_api and status == 503:
         return [Action.WAIT, Action.WAIT, Action.WAIT]
     for statuses, actions in PROMISED.values():
         if status in statuses:

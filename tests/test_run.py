@@ -42,6 +42,7 @@ from batchgen.outcomes import (
 )
 from batchgen.providers.base import Pace, at_once
 from batchgen.run import Run
+from batchgen.run.refused import LOOKS
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit, run_job
 from batchgen.task import Status
@@ -78,6 +79,7 @@ class Scripted:
         self.taken: dict[str, str] = {}  # client request id -> generation id
         self.logged: dict[str, str] = {}
         self.log_works = True
+        self.look_ups: list[Collection[str]] = []
         self.same_id: str | None = None
         self.polls: Counter[str] = Counter()
         self.asked_at: set[str | None] = set()
@@ -89,7 +91,9 @@ class Scripted:
         if self.submit_answers:
             answer = self.submit_answers.pop(0)
             if not isinstance(answer, Accepted):
-                if isinstance(answer, Interrupted) and "taken" in answer.reason:
+                said = answer.reason if isinstance(answer, Interrupted) else ""
+                said = answer.message if isinstance(answer, Answered) else said
+                if "taken" in said:
                     self.logged[client_request_id] = f"lost-{client_request_id}"
                 return answer
         generation_id = self.same_id or f"id:{len(self.taken)}"
@@ -112,9 +116,12 @@ class Scripted:
         self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
     ) -> LookUp:
         del since
+        self.look_ups.append(tuple(client_request_ids))
         await pace()
+        if not self.log_works:
+            return LookUp({}, whole=False)
         found = {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
-        return LookUp(found, whole=self.log_works)
+        return LookUp(found, whole=True)
 
     async def has_taken(self, count: int) -> None:
         while len(self.taken) < count:  # noqa: ASYNC110  # a double need not be a good citizen
@@ -257,6 +264,115 @@ async def test_a_submit_in_doubt_that_is_found_in_the_log_is_adopted(
     assert summary.counts == {Status.SUCCEEDED: 1}
     assert provider.taken == {}
     assert list(provider.polls) == list(provider.logged.values())
+
+
+REFUSALS = [
+    Answered(503, "overloaded", from_api=True),
+    Answered(429, "too many at once", 2.0, from_api=True),
+    Answered(429, "error code: 1015"),
+]
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_submit_that_was_taken_in_spite_of_its_refusal_is_not_repeated(
+    tmp_path: Path, provider: Scripted, refusal: Answered
+) -> None:
+    provider.submit_answers = [replace(refusal, message=f"{refusal.message}, but taken")] * 5
+    summary, events = await do(job(tmp_path, 8, concurrency=4), provider)
+    assert summary.counts == {Status.SUCCEEDED: 8}
+    assert summary.submitted == 8
+    assert set(provider.polls) == {*provider.logged.values(), *provider.taken.values()}
+    assert notices(events).count("it is not submitted again") == 5
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_submit_that_was_refused_is_repeated_once_the_log_lacks_it(
+    tmp_path: Path, provider: Scripted, refusal: Answered
+) -> None:
+    provider.submit_answers = [refusal] * 3
+    summary, _ = await do(job(tmp_path, 5, concurrency=1), provider)
+    assert summary.counts == {Status.SUCCEEDED: 5}
+    assert summary.submitted == 8
+    assert [len(asked) for asked in provider.look_ups] == [1, 1, 1]
+    assert len(set(provider.look_ups)) == 3, "each submit has a name of its own"
+
+
+@pytest.mark.parametrize("refusal", REFUSALS)
+async def test_a_log_that_cannot_be_read_stands_against_no_refusal_for_long(
+    tmp_path: Path, provider: Scripted, refusal: Answered
+) -> None:
+    provider.log_works = False
+    provider.submit_answers = [refusal] * 3
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert len(provider.look_ups) == LOOKS + 2, "the first refusal learns that; the next look once"
+
+
+async def test_a_log_that_could_not_be_read_at_first_is_read_before_a_refusal_is_believed(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.log_works = False
+    provider.submit_answers = [replace(REFUSALS[0], message="overloaded, but taken")]
+
+    async def mend(_: Run) -> None:
+        while len(provider.look_ups) < LOOKS - 1:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        provider.log_works = True
+
+    summary, _ = await do(job(tmp_path), provider, meanwhile=mend)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert summary.submitted == 1
+
+
+async def test_refused_submits_that_wait_together_are_looked_up_together(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [REFUSALS[0]] * 32
+    summary, _ = await do(job(tmp_path, 40, concurrency=8, submits=8), provider)
+    assert summary.counts == {Status.SUCCEEDED: 40}
+    assert len(set().union(*provider.look_ups)) == 32, "each refused submit is looked up"
+    assert len(provider.look_ups) <= 16
+
+
+async def test_a_refused_submit_is_looked_up_by_the_next_run_before_it_is_repeated(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Answered(503, "busy, but taken", 800.0, from_api=True)]
+
+    async def leave(run: Run) -> None:
+        while not provider.logged:  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.01)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    summary, _ = await do(job(tmp_path), provider, meanwhile=leave)
+    assert summary.counts == {Status.PENDING: 1}
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert summary.submitted == 0
+
+
+@pytest.mark.parametrize(
+    "answer", [Answered(503, "no healthy upstream", 5.0), Answered(409), Answered(303)]
+)
+async def test_a_proxy_s_503_a_409_and_a_303_are_held_and_what_was_taken_is_adopted(
+    tmp_path: Path, provider: Scripted, answer: Answered
+) -> None:
+    taken = replace(answer, message=f"{answer.message}, but taken")
+    provider.submit_answers = [answer, taken, taken]
+    summary, _ = await do(job(tmp_path, 5), provider)
+    assert summary.counts == {Status.SUCCEEDED: 4, Status.UNRESOLVED: 1}
+    assert summary.submitted == 5, "none is repeated"
+
+
+async def test_few_are_left_in_doubt_by_a_host_that_answers_each_submit_so(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [Answered(503, "no healthy upstream")] * 8
+    summary, events = await do(job(tmp_path, 60, submits=2), provider)
+    assert summary.counts == {Status.SUCCEEDED: 52, Status.UNRESOLVED: 8}
+    assert "submits: out of order" in notices(events)
+    assert "the provider is busy: HTTP 503" in notices(events)
 
 
 async def test_with_resubmit_a_doubt_that_is_not_found_is_submitted_again_on_record(

@@ -488,7 +488,9 @@ class Ledger:
         return f"the id {generation_id} of task {task_id} is kept in {path} for the next run"
 
     async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
-        """Put back a task whose submit provably took nothing.
+        """Put back a task whose submit took nothing, as far as anybody says.
+
+        What was refused keeps the name it was sent with: it is looked up before it is repeated.
 
         Args:
             task_id: The task.
@@ -500,7 +502,10 @@ class Ledger:
         def step(db: sqlite3.Connection) -> None:
             db.execute("UPDATE tasks SET attempts = attempts - 1 WHERE task_id = ?", (task_id,))
             moves.settle_submit(db, task_id, outcome, at, detail=detail)
-            moves.move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
+            if outcome == "refused":
+                moves.move(db, task_id, Status.PENDING)
+            else:
+                moves.move(db, task_id, Status.PENDING, client_request_id=None, submitted_at=None)
 
         await self._record(step)
 

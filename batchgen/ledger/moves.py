@@ -118,6 +118,10 @@ def take_id(
     sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
     if db.execute(sql, (generation_id, task_id)).fetchone():
         return False
+    refused = "SELECT 1 FROM tasks WHERE task_id = ? AND status = ? AND client_request_id NOT NULL"
+    if db.execute(refused, (task_id, Status.PENDING)).fetchone():
+        # Found in the provider's log all the same: that submit is under way.
+        move(db, task_id, Status.SUBMITTING)
     settle_submit(db, task_id, "accepted", at, generation_id=generation_id, detail=detail)
     move(
         db,

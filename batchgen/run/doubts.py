@@ -6,7 +6,6 @@ from typing import Final
 from batchgen.events import Level
 from batchgen.job import OnAmbiguous
 from batchgen.ledger.tables import Record
-from batchgen.policy import Phase
 from batchgen.run.means import Generation, Means
 from batchgen.task import Status
 
@@ -81,10 +80,7 @@ class Doubts:
         due = {sent: doubt for sent, doubt in self._doubts.items() if doubt.due <= now}
         if not due:
             return []
-        since = min(doubt.at for doubt in due.values())
-        log = await means.provider.find(due.keys(), since, means.traffic.poll)
-        if log.whole:
-            means.heard(Phase.FETCH, None)
+        log = await means.look_up(due.keys(), min(doubt.at for doubt in due.values()))
         going_on: list[tuple[Record, Generation | None]] = []
         for sent, doubt in due.items():
             doubt.tries += 1

@@ -1,7 +1,7 @@
 """What tasks are carried with, and the troubles that are everyone's and not one task's."""
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -16,6 +16,7 @@ from batchgen.limits import PROBE_SECONDS, Control
 from batchgen.outcomes import (
     Answered,
     FetchOutcome,
+    LookUp,
     NotSent,
     SubmitOutcome,
     Trouble,
@@ -23,6 +24,7 @@ from batchgen.outcomes import (
 )
 from batchgen.policy import Action, Health, Phase, backoff, decide, health
 from batchgen.providers.base import Provider
+from batchgen.run.refused import Refusals
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
 from batchgen.run.traffic import Traffic
@@ -78,6 +80,7 @@ class Means:
         doubt: Told of a task whose submit may have been taken: the task, the submit's client
             request id, Unix seconds.
         control: A generation by which failing polls are told from a failing provider.
+        refusals: Submits that were refused and wait to be repeated.
     """
 
     settings: RunSettings
@@ -96,6 +99,7 @@ class Means:
     price: float | None
     doubt: Callable[[Record, str, float], None]
     control: Control = field(default_factory=Control)
+    refusals: Refusals = field(default_factory=Refusals)
 
     def is_elsewhere(self, record: Record) -> bool:
         """Tell whether a task was submitted at another server than this run talks to.
@@ -187,6 +191,18 @@ class Means:
                 f"{what}: out of order; they wait and are tried {often}, no task is failed by it",
                 Level.WARNING,
             )
+
+    async def look_up(self, client_request_ids: Collection[str], since: float) -> LookUp:
+        """Look submits up in the provider's log, at the pace of polls.
+
+        Args:
+            client_request_ids: What they were sent with.
+            since: Unix seconds of the earliest.
+        """
+        log = await self.provider.find(client_request_ids, since, self.traffic.poll)
+        if log.whole:
+            self.heard(Phase.FETCH, None)
+        return log
 
     def pause(self, phase: Phase, trouble: Trouble) -> None:
         """Keep requests back that a key, an account, a certificate or wrong settings stand against.

@@ -1,14 +1,18 @@
 """A task's submit: intent made durable, POST, outcome made durable. Never repeated unasked."""
 
 import hashlib
+from contextlib import nullcontext
+from http import HTTPStatus
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
 from batchgen.errors import LedgerError
+from batchgen.events import Level
 from batchgen.ledger.tables import Record
-from batchgen.outcomes import Accepted, NotSent, Trouble, Unusable, describe, failure_code
+from batchgen.outcomes import Accepted, Answered, NotSent, Trouble, Unusable, describe, failure_code
 from batchgen.policy import Action, Phase, decide
 from batchgen.run.means import Generation, Means
+from batchgen.run.refused import LOOK_AGAIN_SECONDS, Refused
 from batchgen.task import Cause, Status, task_id
 
 
@@ -28,12 +32,18 @@ async def submit(means: Means, record: Record) -> Generation | None:
 
 
 async def _until_taken(means: Means, record: Record) -> Generation | None:
+    if (refused := _refused_earlier(means, record)) is not None:
+        with means.refusals.waiting(refused):
+            found = await _found(means, record, refused)
+        if found is not None:
+            return found
     tries = 0
     while True:
+        name = means.ledger.new_client_request_id(record.task_id)
         try:
             async with means.traffic.post():
                 taken = means.clock.now()
-                outcome = await _post(means, record, taken)
+                outcome = await _post(means, record, name, taken)
         except LedgerError as error:
             if not error.full:
                 raise
@@ -45,19 +55,73 @@ async def _until_taken(means: Means, record: Record) -> Generation | None:
         if outcome is None:
             return None
         means.check_outage()
-        await means.clock.sleep(means.backoff(tries, outcome))
-        await means.traffic.repeat(Phase.SUBMIT)
+        found = await _before_repeat(means, record, Refused(name, taken), outcome, tries)
+        if found is not None:
+            return found
         tries += 1
 
 
-async def _post(means: Means, record: Record, at: float) -> Accepted | Trouble | None:
+def _refused_earlier(means: Means, record: Record) -> Refused | None:
+    """Return the submit of an earlier run that was refused here and was not repeated yet."""
+    if record.client_request_id is None or record.submitted_at is None:
+        return None
+    if means.is_elsewhere(record):
+        return None
+    return Refused(record.client_request_id, record.submitted_at)
+
+
+async def _before_repeat(
+    means: Means, record: Record, refused: Refused, trouble: Trouble, tries: int
+) -> Generation | None:
+    """Wait until a submit may be repeated.
+
+    Returns:
+        The generation that it became in spite of its refusal; None where it is to be repeated.
+    """
+    action = decide(Phase.SUBMIT, trouble)
+    with nullcontext() if isinstance(trouble, NotSent) else means.refusals.waiting(refused):
+        await means.clock.sleep(means.backoff(tries, trouble))
+        await means.traffic.repeat(Phase.SUBMIT)
+        # A key that is refused opens no log either.
+        locked = action is Action.PAUSE and means.traffic.breaker(Phase.FETCH).is_open
+        if isinstance(trouble, NotSent) or locked:
+            return None
+        return await _found(means, record, refused)
+
+
+async def _found(means: Means, record: Record, refused: Refused) -> Generation | None:
+    """Look a refused submit up before it is repeated; go on with what it became, if anything.
+
+    A log that cannot be read stands against no repeat for long: the answer was a refusal, and a
+    provider that is too busy for submits may be too busy for its log.
+    """
+    while True:
+        await means.traffic.wait(means.traffic.submits)
+        look = await means.refusals.look_up(refused, means.look_up, means.clock.now())
+        if look.generation_id is not None and await means.ledger.accepted(
+            record.task_id, look.generation_id, at=means.clock.now()
+        ):
+            means.tally.moved(record, Status.PENDING, Status.IN_FLIGHT)
+            means.tally.say(
+                f"task {record.task_id} was refused, but the provider's log shows that it was "
+                "taken: it is not submitted again",
+                Level.WARNING,
+            )
+            return Generation(look.generation_id, refused.at, resumed=True)
+        if look.whole or means.refusals.unreadable:
+            return None
+        await means.clock.sleep(LOOK_AGAIN_SECONDS)
+
+
+async def _post(
+    means: Means, record: Record, client_request_id: str, at: float
+) -> Accepted | Trouble | None:
     """Make one submit, with its intent before it and its outcome behind it.
 
     Returns:
         What came of it; None where the task has ended or is held.
     """
     body = _request(means, record)
-    client_request_id = means.ledger.new_client_request_id(record.task_id)
     outcome: Accepted | Trouble | None = None
     # A run that was told to end in this very turn makes no new POST behind the shield.
     await checkpoint_if_cancelled()
@@ -112,6 +176,9 @@ async def _not_accepted(
         means.tally.moved(held, Status.PENDING, Status.UNRESOLVED, message=said)
         # From when it left, not from when its answer was given up: the log has it at that time.
         means.doubt(held, client_request_id, held.submitted_at or now)
+        if isinstance(trouble, Answered) and trouble.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            # Nothing proves that it was refused, but fewer submits will leave fewer in doubt.
+            means.busy(trouble)
         return None
     if action is Action.FAIL:
         code = failure_code(said, "rejected")
@@ -121,7 +188,7 @@ async def _not_accepted(
     outcome = "not_sent" if isinstance(trouble, NotSent) else "refused"
     await means.ledger.not_taken(name, outcome, said, at=now)
     match action:
-        case Action.WAIT | Action.LOOK:
+        case Action.WAIT:
             means.busy(trouble)
         case Action.PAUSE:
             means.pause(Phase.SUBMIT, trouble)

@@ -170,6 +170,7 @@ class StatusFault(Fault):
     message: str = "The fault plan says so."
     retry_after: Annotated[float | str | None, BeforeValidator(_header)] = None
     taken: bool = False
+    by: Literal["api", "proxy"] = "api"
 
 
 class Delay(Fault):

@@ -193,6 +193,9 @@ class Sabotage:
         if isinstance(wait, float) and wait.is_integer():
             wait = int(wait)
         headers: dict[str, str] = {} if wait is None else {hdrs.RETRY_AFTER: str(wait)}
+        if rule.by == "proxy":
+            # What stands in front of an API answers in a form of its own.
+            return web.Response(status=rule.status, text=rule.message, headers=headers)
         return self._wire.no(request, rule.status, rule.message, headers)
 
     async def _connection(

@@ -39,6 +39,10 @@ _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
         for status in (408, 425, 500, 502, 504, 520)
         for taken in (True, False)
     ),
+    *(
+        (0.3, {"do": "status", "status": 503, "by": "proxy", "taken": taken})
+        for taken in (True, False)
+    ),
     *((0.1, {"do": "status", "status": status}) for status in (400, 413, 414, 422, 431)),
     (0.05, {"do": "hang", "taken": True}),
     (0.05, {"do": "hang", "taken": False}),
