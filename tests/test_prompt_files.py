@@ -339,6 +339,47 @@ def test_a_line_that_begins_with_a_hashtag_is_pointed_out_and_a_note_is_not(load
     assert load("prompts.txt", "# a note\n#\nA fox\n").warnings == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "line", "said"),
+    [
+        ("1. A fox\n2. An owl\n", 1, "begins as in a list (1.)"),
+        ("# list\n\n- A fox\n- An owl\n", 3, "begins as in a list (-)"),
+        ('"A fox",\n"An owl"\n', 1, "stands in quotes"),
+        ("\u201cA fox\u201d\n\u201cAn owl\u201d\n", 1, "stands in quotes"),
+        ("prompt\nA fox\n", 1, "is sent as a prompt"),
+        ("Prompt;seed\nA fox;7\n", 1, "is sent as a prompt"),
+        ("prompt\taspect_ratio\nA fox\t16:9\n", 1, "is sent as a prompt"),
+        ("prompts:\n  A fox\n", 1, "is sent as a prompt"),
+    ],
+)
+def test_what_each_line_has_around_its_prompt_is_pointed_out(
+    load: Load, text: str, line: int, said: str
+) -> None:
+    (warning,) = load("prompts.txt", text).warnings
+    assert f"prompts.txt:{line}:1: " in warning
+    assert said in warning
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "1. A fox\nAn owl\n",
+        "1. A fox\n",
+        '"Go" she says, "now"\n"Stop!"\n',
+        "Prompt, the actor, takes a bow in the rain\nA fox\n",
+        "- \n--\n",
+        "2001: a fox\n2002: an owl\n",
+    ],
+)
+def test_lines_that_only_look_a_little_like_a_list_or_a_table_pass(load: Load, text: str) -> None:
+    assert load("prompts.txt", text).warnings == ()
+
+
+def test_the_line_with_which_excel_names_its_comma_is_no_header(load: Load) -> None:
+    job = load("prompts.csv", "sep=,\r\nprompt,seed\r\nA fox,7\r\n")
+    assert job.prompts == (Prompt("A fox", own={"seed": 7}),)
+
+
 IGNORING: dict[str, str] = {
     "p.csv": "prompt,notes,seed\nA fox,Anna's,7\n,Act 2,\nAn owl,,\n",
     "p.jsonl": '{"prompt": "A fox", "notes": [1, {}], "seed": 7}\n"An owl"\n',

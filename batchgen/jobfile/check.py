@@ -197,6 +197,8 @@ class Checker:
         hint = did_you_mean(name, [*self._table.keys() - taken, *self._variables])
         if ":" in name:
             hint = "put a space behind the colon"
+        elif not hint.startswith("did"):
+            hint = self._meant_otherwise(name, section) or hint
         if self._written.complete or hint.startswith("did"):
             self._object_to_key(
                 mapping,
@@ -206,6 +208,24 @@ class Checker:
                 hint,
             )
         return False
+
+    def _meant_otherwise(self, name: str, section: str) -> str:
+        """Say what a name means that is near none: a section, a decimal comma, another mark."""
+        if name in ("include", "exclude", "zip", "matrix", "repeat") and section != "prompts":
+            return f"{name} stands beside {section}, with no more indentation than that"
+        if name.isdigit():
+            return "decimals have a point: 6.5"
+        for mark in (
+            f"{{{name}}}",
+            f"${name}",
+            f"<{name}>",
+            f"[{name}]",
+            f"%({name})s",
+            f"%{name}%",
+        ):
+            if any(mark in prompt.template for prompt in self._written.prompts):
+                return f"write ${{{name}}} in the prompt, not {mark}"
+        return ""
 
     def _fits(self, name: str, node: Node, value: object) -> None:
         """Check one value; `node` is where to point."""

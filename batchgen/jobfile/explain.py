@@ -143,6 +143,8 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return f"write it without quotes: {value}"
         case (("dict_type" | "model_type"), None):
             return "put something under it, or take the key away"
+        case "dict_type", list() if loc[0] in PARAMETER_SECTIONS:
+            return "write it without dashes and brackets: a name, a colon, and its values"
         case "model_type", _:
             return f"known there: {', '.join(_known_keys(loc))}"
         case "list_type", dict() if loc[0] in PARAMETER_SECTIONS and loc[0] != "prompts":
@@ -178,7 +180,7 @@ def _prompts_hint(source: Source, node: Node, kind: str, value: object) -> str:
         case "prompts_shape", None:
             return "put a prompt below it: `- A fox trots through snow`"
         case "prompts_shape", str() if value.startswith("-"):
-            return "put a space behind each dash"
+            return "put a space behind each dash" + ", an ordinary one" * value[1:2].isspace()
         case "prompts_shape", str() if value.lower().endswith(PROMPT_FILES):
             return f"write prompts: {{file: {value}}}"
         case _:

@@ -15,7 +15,7 @@ _WORDS: Final = {
     **dict.fromkeys(("no", "n", "off", "0", "false"), "false"),
 }
 """How people say true and false."""
-_ANY_SEED: Final = ("-1", "auto", "rand", "random")
+_ANY_SEED: Final = ("-1", "auto", "none", "rand", "random")
 """How other tools ask for any seed."""
 
 
@@ -52,6 +52,8 @@ def _mend(parameter: Parameter, value: Scalar) -> str:
         return f"if your model takes it: model_parameters: {{seed: {{maximum: {value}}}}}"
     if isinstance(value, int | float) and parameter.type != "string":
         return ""
+    if "\N{FULLWIDTH COMMA}" in str(value):
+        return "the comma between two values is , and no \N{FULLWIDTH COMMA}"
     if parameter.choices and templates.text(value) not in parameter.choices:
         return did_you_mean(str(value), map(str, parameter.choices))
     if isinstance(value, int | float):

@@ -43,6 +43,7 @@ from batchgen.jobfile.prompts import (
 )
 from batchgen.jobfile.schema import JobDocument
 from batchgen.jobfile.source import Source, decode, read_bounded
+from batchgen.jobfile.syntax import strange_sign
 from batchgen.jobfile.yaml12 import Node, read
 from batchgen.lint import warnings_of
 from batchgen.models import Parameter, describe, parameters_of, told_apart
@@ -118,6 +119,9 @@ def _said_value_by_value(detail: ErrorDetails) -> bool:
 
 
 def _not_a_job(source: Source, root: Node) -> Problem:
+    strange = strange_sign(source, root.last)
+    if strange is not None:
+        return strange
     said = "is empty" if root.value is None else f"is {describe(root.value)}, not a mapping"
     hint = "begin with `version: 1` and `prompts:`; `batchgen init` writes a starter"
     return Problem(Place(source.name), said, hint=hint)

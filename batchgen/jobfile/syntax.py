@@ -58,6 +58,8 @@ def syntax_problem(source: Source, error: yaml.MarkedYAMLError, max_depth: int) 
     if said == "exceeded maximum nesting depth":
         # Newer libyaml has a bound of its own, and may reach it before it gives us an event.
         return source.problem(place, f"nested more than {max_depth} deep")
+    if (strange := strange_sign(source, place.line)) is not None:
+        return strange
     line = source.line(place.line)
     before, at = line[: max(0, place.column - 1)], line[place.column - 1 : place.column]
     meant, mend = _meaning(said, before, at)
@@ -74,6 +76,39 @@ def syntax_problem(source: Source, error: yaml.MarkedYAMLError, max_depth: int) 
         sign = said[-2]
         meant, mend = f"the {_PAIRS[sign]} here is not closed", f"put {sign} behind its last value"
     return source.problem(place, f"this is no YAML: {meant}", hint=mend)
+
+
+_SPACES: Final = "[\u00a0\u2000-\u200b\u202f\u3000\ufeff]"
+_STRANGE: Final = re.compile(
+    rf"^ *(?:- *)*(?:[A-Za-z_][\w.-]*:|-)?(?P<space>{_SPACES})"
+    "|^ *[A-Za-z_]+(?P<colon>\N{FULLWIDTH COLON})"
+    "|^(?P<fence>```)"
+)
+"""Signs that look like those of YAML's structure, where that structure has its own."""
+
+
+def strange_sign(source: Source, last: int) -> Problem | None:
+    """Find a sign that only looks like one of YAML's, in a line up to `last`.
+
+    It is what keeps a text from being read, wherever the parser notices: an indentation of
+    no-break spaces as web pages have them, a colon of a Chinese keyboard, the fence of Markdown.
+    """
+    for number in range(1, last + 1):
+        match = _STRANGE.match(source.line(number))
+        if match is None or match.lastgroup is None:
+            continue
+        sign = match[match.lastgroup]
+        place = Place(source.name, number, match.start(match.lastgroup) + 1)
+        match match.lastgroup:
+            case "fence":
+                said, mend = f"{sign} is no YAML", "take it out here and at the end"
+            case "colon":
+                said, mend = f"{sign} is no colon to YAML", "write : and a space behind a key"
+            case _:
+                said = f"a space that YAML does not know stands here: U+{ord(sign):04X}"
+                mend = "write an ordinary space in its place"
+        return source.problem(place, said, hint=mend, width=len(sign))
+    return None
 
 
 _PAIRS: Final = {"]": "[", "}": "{"}

@@ -1,15 +1,15 @@
 """Prompt files: which reader reads which, and what is wrong with a file as a whole."""
 
-import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 from batchgen.errors import JobFileError, Place, Problem
+from batchgen.jobfile.prompts.lines import read_lines
 from batchgen.jobfile.prompts.listed import read_yaml
 from batchgen.jobfile.prompts.records import read_records
 from batchgen.jobfile.prompts.table import read_table
-from batchgen.jobfile.prompts.written import PromptReader, WrittenPrompt
+from batchgen.jobfile.prompts.written import PromptReader
 from batchgen.jobfile.schema import PROMPT_FILES
 from batchgen.jobfile.source import (
     Source,
@@ -17,10 +17,7 @@ from batchgen.jobfile.source import (
     first_unreadable,
     read_bounded,
 )
-from batchgen.models import describe
 
-_HASHTAG: Final = re.compile(r"#\w")
-"""How a hashtag begins, or `#1`; a note has a space there, and a ruler more signs."""
 _YAML: Final = (".yaml", ".yml")
 _HINTS: Final = {
     ".json": "write an object a line into a .jsonl file",
@@ -56,7 +53,7 @@ def read_prompt_file(
     into.sources[shown] = source
     match ending:
         case ".txt":
-            _read_lines(source, into)
+            read_lines(source, into)
         case ".csv":
             read_table(source, into, variables)
         case ".jsonl":
@@ -74,25 +71,3 @@ def _text(path: Path, shown: str) -> Source:
         reason = getattr(error, "strerror", None) or str(error)
         raise JobFileError([Problem(Place(shown), f"cannot be read: {reason}")]) from None
     return decode(shown, raw, "split it into several files, each with a job of its own")
-
-
-def _read_lines(source: Source, into: PromptReader) -> None:
-    """Take a prompt a line; blank lines and lines that start with # are skipped."""
-    hashtags: list[int] = []
-    for number, line in enumerate(source.each_line(), start=1):
-        text = line.strip()
-        if _HASHTAG.match(text):
-            hashtags.append(number)
-        elif text and not text.startswith("#"):
-            into.prompts.append(WrittenPrompt(text, Place(source.name, number, 1)))
-    if hashtags:
-        into.warnings.append(_left_out(source, hashtags))
-
-
-def _left_out(source: Source, lines: Sequence[int]) -> str:
-    more = "" if len(lines) == 1 else f" (and {len(lines) - 1:,} more, down to line {lines[-1]})"
-    return (
-        f"{Place(source.name, lines[0], 1)}: {describe(source.line(lines[0]).strip())} begins with "
-        f"# and is left out{more}: put a space behind the # of a note; a prompt that begins with # "
-        "goes into a .csv or .jsonl file"
-    )

@@ -16,7 +16,7 @@ from batchgen.errors import Place, Problem
 from batchgen.jobfile.prompts.written import PromptReader
 from batchgen.jobfile.secret_names import names_a_secret
 from batchgen.jobfile.source import Source
-from batchgen.jobfile.suggest import meant_as
+from batchgen.jobfile.suggest import CURLY_QUOTES, meant_as
 from batchgen.jobfile.yaml12 import Node, resolve
 from batchgen.models import Parameter, Scalar
 
@@ -35,6 +35,8 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
     """
     records = _records(source, into)
     line, header = next(records, (0, []))
+    if header == ["sep=", ""]:  # Excel's own line, which names the comma
+        line, header = next(records, (0, []))
     if not header:
         return
     columns = [name.strip() for name in header]
@@ -51,7 +53,7 @@ def read_table(source: Source, into: PromptReader, variables: Collection[str]) -
     typed = [_typing(name, into.table, used) for name in columns]
     for number, cells in records:
         if (stray := _stray(cells, columns)) is not None:
-            into.miss("no such column", _no_column(source, number, stray))
+            into.miss("no such column", _no_column(source, number, stray, columns))
             continue
         row = {
             name: read(text)
@@ -182,8 +184,13 @@ def _stray(cells: Sequence[str], columns: Sequence[str]) -> int | None:
     return None
 
 
-def _no_column(source: Source, line: int, column: int) -> Problem:
-    return _at(source, line, column, f"column {column + 1} has no name in the header", _COMMAS)
+def _no_column(source: Source, line: int, column: int, columns: Sequence[str]) -> Problem:
+    hint = _COMMAS
+    if column < len(columns):
+        hint = "name it in the first row, or delete it (pandas: to_csv(..., index=False))"
+    elif source.line(line).lstrip().startswith(CURLY_QUOTES):
+        hint = 'only straight quotes (") hold a cell together'
+    return _at(source, line, column, f"column {column + 1} has no name in the header", hint)
 
 
 def _mend(source: Source, cell: Node, *, uneven: bool) -> str:

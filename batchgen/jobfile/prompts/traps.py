@@ -19,6 +19,10 @@ def became_a_mapping(source: Source, item: Node) -> Problem | None:
     mend = "a prompt with values of its own is {prompt: ..., seed: 7}"
     if first.startswith(CURLY_QUOTES):
         mend = STRAIGHT_QUOTES
+    elif first == "file":
+        mend = (
+            "prompts of a file are named without a dash or brackets: prompts: {file: prompts.txt}"
+        )
     elif typo is None:
         mend = f"put the prompt in quotes; {mend}"
     else:
