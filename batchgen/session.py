@@ -17,7 +17,8 @@ import anyio.to_thread
 from batchgen import names
 from batchgen.again import Again, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
-from batchgen.errors import RunDirectoryError, first_error
+from batchgen.deadline import in_words
+from batchgen.errors import BatchgenError, RunDirectoryError, first_error
 from batchgen.events import (
     Counted,
     Event,
@@ -35,7 +36,7 @@ from batchgen.ledger.admission import Admission
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
 from batchgen.providers.base import Provider
-from batchgen.providers.opening import open_provider
+from batchgen.providers.opening import described, open_provider
 from batchgen.proxies import announcement
 from batchgen.report.known import known_submits
 from batchgen.report.log import RunLog
@@ -111,7 +112,9 @@ class Session:
                     background.cancel_scope.cancel()
             state, detail = summary.reason.value, summary.detail
         except BaseExceptionGroup as group:
-            raise first_error(group) from group
+            error = first_error(group)
+            detail = str(error) if isinstance(error, BatchgenError) else ""
+            raise error from group
         finally:
             with anyio.CancelScope(shield=True):
                 await self._written(self._write_reports)
@@ -149,6 +152,7 @@ class Session:
             done_before=self._done_before,
             cost_usd=cost,
             detail=detail,
+            ends_at=self.run.ends_at,
         )
         write_status(self._ledger.directory, status)
 
@@ -225,6 +229,7 @@ async def open_session(
         with _placed(ledger):
             log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
         watchers = Watchers(log, observer)
+        watchers(Notice(f"provider: {described(job.provider, provider.base_url)}"))
         if (said := announcement(provider.base_url)) is not None:
             watchers(Notice(said))
         with _placed(ledger):
@@ -260,6 +265,8 @@ async def open_session(
             only=frozenset(retried) if again is not None and again.alone else None,
             clock=clock,
         )
+        if run.ends_at is not None:
+            watchers(Notice(f"nothing new is submitted after {in_words(run.ends_at)} (stop_at)"))
         yield Session(job, ledger, admission, run, watchers, clock)
 
 

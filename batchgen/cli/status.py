@@ -18,14 +18,15 @@ def status(run: Path | None, *, as_json: bool) -> None:
     import json
     from dataclasses import asdict
 
-    from batchgen.report.status import RUNNING, read_status
+    from batchgen.report.status import see
     from batchgen.rundir import RunDirectory
 
     if run is not None:
         directory = RunDirectory(run_directory(run))
     else:
         directory = RunDirectory(output_in_environment() or _latest())
-    found = read_status(directory)
+    seen = see(directory)
+    found = seen.found
     if found is None:
         from batchgen.errors import RunDirectoryError
 
@@ -34,22 +35,18 @@ def status(run: Path | None, *, as_json: bool) -> None:
                 f"{directory.status} cannot be read; the next run writes it anew"
             )
         raise RunDirectoryError(f"{directory.path} is no run directory: no run has been here")
-    running = directory.is_held()
-    state = found.state
-    if state == RUNNING and not running:
-        state = "killed"
     if as_json:
         shown = {
             **asdict(found),
-            "state": state,
-            "running": running,
+            "state": seen.state,
+            "running": seen.held,
             "directory": str(directory.path),
             "per_minute": found.per_minute,
-            "seconds_left": found.seconds_left if running else None,
+            "seconds_left": found.seconds_left if seen.held else None,
         }
         click.echo(json.dumps(shown))
     else:
-        click.echo(_sentences(directory.path, found, state))
+        click.echo(_sentences(directory.path, found, seen.state))
 
 
 def _latest() -> Path:
@@ -67,12 +64,18 @@ def _latest() -> Path:
 
 
 def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
+    from batchgen.deadline import in_words
+    from batchgen.report.status import KILLED, RUNNING, STARTING
     from batchgen.terminal import duration, visible
 
-    words = {"running": "is running", "killed": "was killed; the same command goes on with it"}
-    lines = [f"{directory} {words.get(state, f'ended: {state}')}"]
-    if found.detail:
-        lines[0] += f" ({found.detail})"
+    ended = found.state.replace("_", " ") + (f" ({found.detail})" if found.detail else "")
+    words = {
+        RUNNING: "is running",
+        STARTING: "is in use by a run that starts, or by another command; "
+        f"the run before it: {ended}",
+        KILLED: "was killed, or could not write how it ended; the same command goes on with it",
+    }
+    lines = [f"{directory} {words.get(state, f'ended: {ended}')}"]
     width = max((len(name) for name in found.counts), default=0)
     lines += [f"  {name:<{width}}  {count:>7}" for name, count in sorted(found.counts.items())]
     lines.append(f"  {'tasks':<{width}}  {found.total:>7}")
@@ -80,6 +83,8 @@ def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
         lines.append(f"  ${found.cost_usd:.2f} so far")
     if found.per_minute is not None:
         lines.append(f"  {found.per_minute:.1f} videos a minute, {duration(found.seconds)} so far")
-    if state == "running" and found.seconds_left is not None:
+    if state == RUNNING and found.seconds_left is not None:
         lines.append(f"  about {duration(found.seconds_left)} left")
+    if state == RUNNING and found.ends_at is not None:
+        lines.append(f"  nothing new is submitted after {in_words(found.ends_at)} (stop_at)")
     return "\n".join(map(visible, lines))

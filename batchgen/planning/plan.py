@@ -1,11 +1,13 @@
 """The plan: one walk over a job's tasks, each held against what its run directory knows of it."""
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Final
 
+from batchgen.deadline import next_deadline
 from batchgen.errors import RunDirectoryError
 from batchgen.expansion import count, expand
 from batchgen.grid import cells
@@ -66,6 +68,8 @@ class Plan:
         past: What earlier generations tell; None where there are none.
         seconds: How long the new ones would take, as earlier ones did; None where there are none.
         warnings: What a person should know before the run, a sentence each.
+        ends_at: Unix seconds after which a run that began now would submit nothing new; None for
+            never.
     """
 
     tasks: int
@@ -85,6 +89,7 @@ class Plan:
     past: Past | None
     seconds: float | None
     warnings: tuple[str, ...]
+    ends_at: float | None = None
 
     @property
     def new(self) -> int:
@@ -123,17 +128,23 @@ class Plan:
             "requests": asdict(self.requests),
             "seconds": self.seconds,
             "durations": 0 if self.past is None else self.past.count,
+            "ends_at": self.ends_at,
             "warnings": list(self.warnings),
         }
 
 
-def make_plan(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Plan:
+def make_plan(
+    job: Job,
+    quote: Callable[[ProviderSettings], float | None],
+    now: Callable[[], float] = time.time,
+) -> Plan:
     """Hold a job against its run directory, in memory that does not grow with the job.
 
     Args:
         job: The job.
         quote: Asks the provider what a video costs; only called where that matters and the job
             does not say.
+        now: Wall-clock time in Unix seconds.
 
     Raises:
         RunDirectoryError: The run directory cannot be read, or holds another provider's tasks.
@@ -169,6 +180,7 @@ def make_plan(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Pl
         if past is None or to_submit == 0
         else estimate.seconds(to_submit, job.run.concurrency, past.seconds),
         warnings=(*job.warnings, *found.warnings),
+        ends_at=None if job.run.stop_at is None else next_deadline(job.run.stop_at, now()),
     )
 
 

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Final
 
+from batchgen.deadline import in_words
 from batchgen.job import Job
 from batchgen.planning.axes import OTHER, PROMPT, Cut
 from batchgen.planning.estimate import PriceSource
@@ -186,6 +187,8 @@ def _effort(job: Job, plan: Plan) -> Iterator[str]:
             f"time: about {duration(plan.seconds)}, {job.run.concurrency} at once "
             f"(median of {plan.past.count} so far: {duration(plan.past.seconds)})"
         )
+    if plan.ends_at is not None and plan.new:
+        yield f"a run that starts now submits nothing new after {in_words(plan.ends_at)}"
 
 
 def _counted(count: int, noun: str) -> str:

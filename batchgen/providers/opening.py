@@ -70,6 +70,18 @@ async def open_provider(
         )
 
 
+def described(settings: ProviderSettings, base_url: str) -> str:
+    """Say in a line whom a run talks to.
+
+    Args:
+        settings: The job's provider.
+        base_url: Root of its API, once it is open.
+    """
+    if settings.in_process:
+        return f"sandbox, inside this run at {base_url}: no key is used and nothing is paid"
+    return f"{settings.kind} at {base_url}"
+
+
 def _tables(job: Job) -> Mapping[str, Table]:
     """Return the models' tables as the job sees them: what it declares is taken in a rehearsal."""
     own = job.parameters

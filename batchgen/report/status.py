@@ -12,6 +12,9 @@ from batchgen.rundir import RunDirectory, replacing
 from batchgen.task import Status
 
 RUNNING: Final = "running"
+STARTING: Final = "starting"
+KILLED: Final = "killed"
+LOOKS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,7 @@ class RunStatus:
         cost_usd: What the videos cost so far; None where nothing is known of it.
         detail: A sentence that says more; may be empty.
         pid: The process.
+        ends_at: Unix seconds after which it submits nothing new (`stop_at`); None for never.
     """
 
     state: str
@@ -41,6 +45,7 @@ class RunStatus:
     cost_usd: float | None = None
     detail: str = ""
     pid: int = 0
+    ends_at: float | None = None
 
     @property
     def per_minute(self) -> float | None:
@@ -78,3 +83,48 @@ def read_status(directory: RunDirectory) -> RunStatus | None:
         return _STATUS.validate_json(directory.status.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A run directory as other processes see it.
+
+    Attributes:
+        held: Whether a process works in it.
+        found: What the latest run has written of itself; None where nothing can be read.
+        state: `running`; `starting` where a process works in it that has written nothing yet (it
+            may be a command other than `run`); `killed` where the latest run has not said how it
+            ended; else why it ended. Empty without `found`.
+    """
+
+    held: bool
+    found: RunStatus | None
+    state: str
+
+
+def see(directory: RunDirectory) -> Seen:
+    """Find out how the latest run of a directory stands.
+
+    The lock and status.json are two looks, and runs begin and end between them. A run that ends
+    writes how before it lets go of the lock, so one was killed where nobody held the lock between
+    two readings that both say that the same run goes on.
+    """
+    found = read_status(directory)
+    seen = Seen(held=False, found=None, state="")
+    for _ in range(LOOKS):
+        held = directory.is_held()
+        before, found = found, read_status(directory)
+        if found is None:
+            return Seen(held, None, "")
+        goes_on = found.state == RUNNING
+        if held:
+            seen = Seen(held, found, RUNNING if goes_on else STARTING)
+        elif not goes_on:
+            return Seen(held, found, found.state)
+        elif found == before:
+            return Seen(held, found, KILLED)
+        else:
+            seen = Seen(held, found, RUNNING)
+        if held and goes_on:
+            break
+    return seen

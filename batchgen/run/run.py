@@ -6,7 +6,6 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Collection
 from contextlib import aclosing
 from dataclasses import replace
-from datetime import datetime, timedelta
 from typing import Final
 
 import anyio
@@ -14,6 +13,7 @@ from anyio.abc import TaskGroup
 
 from batchgen.clock import Clock, SystemClock
 from batchgen.clock_offset import objection
+from batchgen.deadline import in_words, next_deadline
 from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Level, Observer, Reason, Summary, nobody
@@ -59,6 +59,10 @@ class Run:
         only: Ids of the pending tasks that may be submitted; None for all.
         clock: Time.
         rng: Chance, for jitter only.
+
+    Attributes:
+        stopping: Ends it.
+        ends_at: Unix seconds of `stop_at`, after which nothing new is submitted; None for never.
     """
 
     def __init__(
@@ -91,6 +95,8 @@ class Run:
         self._traffic: Traffic | None = None
         self._tally: Tally | None = None
         self.stopping = Stopping()
+        stop_at = job.run.stop_at
+        self.ends_at = None if stop_at is None else next_deadline(stop_at, self._clock.now())
 
     @property
     def in_flight(self) -> int:
@@ -363,14 +369,9 @@ class Run:
 
     async def _watch_deadline(self) -> None:
         """Drain the run at `stop_at`, by the local clock on the wall."""
-        if self._job.run.stop_at is None:
+        if self.ends_at is None:
             return
-        hour, minute = self._job.run.stop_at
-        # Naive on purpose: the clock on the wall, which has nights of 23 and of 25 hours.
-        began = datetime.fromtimestamp(self._clock.now())  # noqa: DTZ006
-        local = began.replace(hour=hour, minute=minute, second=0, microsecond=0)
-        end = (local if local > began else local + timedelta(days=1)).timestamp()
-        while self._clock.now() < end:
+        while self._clock.now() < self.ends_at:
             # In slices: a suspended machine's sleep ends late.
-            await self._clock.sleep(min(30.0, max(0.1, end - self._clock.now())))
-        self.stopping.drain(Reason.DEADLINE, f"it is {hour:02}:{minute:02}, as stop_at says")
+            await self._clock.sleep(min(30.0, max(0.1, self.ends_at - self._clock.now())))
+        self.stopping.drain(Reason.DEADLINE, f"stop_at was reached: {in_words(self.ends_at)}")

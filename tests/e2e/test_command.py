@@ -237,8 +237,10 @@ def test_a_wrong_key_ends_with_one_sentence_and_nothing_taken(
     wrong = "canary-key-9876543210"
     ended = batchgen("run", job, AIMLAPI_KEY=wrong)
     assert ended.returncode == 4
-    assert len(ended.stderr.strip().splitlines()) == 1, ended.stderr
-    assert "AIMLAPI_KEY" in ended.stderr
+    whom, refusal = ended.stderr.strip().splitlines()
+    assert whom == f"provider: aimlapi at {url}"
+    assert "AIMLAPI_KEY" in refusal
+    assert f"info: {whom}" in (tmp_path / "output" / "grid" / "run.log").read_text()
     assert account(url, "right-key-0123456789")["submits"] == 0
     assert batchgen("run", job).returncode == 4, "no key at all is refused too"
     ended = batchgen("run", job, AIMLAPI_KEY="right-key-0123456789")
@@ -404,8 +406,8 @@ def test_without_a_server_the_run_says_so_and_one_ctrl_c_ends_it(
         text=True,
     )
     assert run.stderr is not None
-    line = run.stderr.readline()
-    assert "could not connect" in line
+    assert run.stderr.readline() == "provider: sandbox at http://127.0.0.1:9\n"
+    assert "could not connect" in run.stderr.readline()
     run.send_signal(signal.SIGTERM)
     out, _ = run.communicate(timeout=20)
     assert run.returncode == 130
