@@ -2,7 +2,7 @@
 
 A cut transfer may raise no error at all, so the structure decides: `ftyp`, `moov` and `mdat` are
 there, and the last box ends where the file ends (ISO/IEC 14496-12, section 4.2). Files of other
-kinds pass by their first bytes, unchecked beyond that.
+kinds are known by their first bytes, and `containers` finds where they end.
 """
 
 import os
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Final
+
+from batchgen import containers
 
 HEAD_BYTES: Final = 32 * 1024
 """Read in one go: where the header comes first, it holds all that is looked at."""
@@ -49,10 +51,6 @@ class _Box:
     open: bool = False  # it says that it goes to the end of the file, wherever that is
 
 
-_OTHER_KINDS: Final = ((0, b"\x1aE\xdf\xa3"), (8, b"AVI "), (0, b"GIF8"), (0, b"OggS"))
-"""Offset and bytes by which WebM/Matroska, AVI, GIF and Ogg are known."""
-
-
 def inspect(path: Path) -> VideoInfo:
     """Check a file and read its header. Blocks.
 
@@ -84,9 +82,35 @@ def inspect_bytes(content: bytes) -> VideoInfo:
     return _look(BytesIO(content), len(content))
 
 
+def ends_by_itself(path: Path) -> bool:
+    """Tell whether a file's structure shows that it is all there. Blocks.
+
+    A cut between two fragments of an MP4, or two parts of a live WebM, leaves a file that is sound
+    and not whole: of such a file this is not known.
+
+    Raises:
+        OSError: It cannot be read.
+    """
+    with path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        try:
+            _look(file, size)
+            file.seek(0)
+            kind = containers.kind_of(file.read(containers.HEAD_BYTES))
+            if kind is not None:
+                return containers.structural_end(kind, file, size) == size
+            boxes = list(_boxes(file, 0, size))
+        except NotAVideo:
+            return False
+    return not boxes[-1].open and all(box.kind not in (b"moof", b"styp") for box in boxes)
+
+
 def _look(file: IO[bytes], size: int) -> VideoInfo:
-    head = file.read(16)
-    if any(head[at : at + len(magic)] == magic for at, magic in _OTHER_KINDS):
+    head = file.read(containers.HEAD_BYTES)
+    if (kind := containers.kind_of(head)) is not None:
+        end = containers.structural_end(kind, file, size)
+        if end is not None and not 0 <= end <= size:
+            raise NotAVideo(f"the file is cut: as a {kind} file it would go on")
         return VideoInfo()
     if len(head) < 8 or head[4:8] not in (b"ftyp", b"styp"):
         raise NotAVideo(_what_it_is(head, size))

@@ -123,10 +123,10 @@ def test_what_is_no_video_is_refused_in_words_that_say_what_it_is(
         inspect(file)
 
 
-@pytest.mark.parametrize(
-    "head", [b"\x1aE\xdf\xa3webm", b"RIFF\0\0\0\0AVI LIST", b"GIF89a\0\0", b"OggS\0\2"]
-)
-def test_other_kinds_of_video_pass_by_their_first_bytes(file: Path, head: bytes) -> None:
+@pytest.mark.parametrize("head", [b"\x1aE\xdf\xa3\0", b"RIFF\0\0\0\0AVI LIST", b"GIF89a"])
+def test_other_kinds_of_video_pass_where_their_structure_does_not_say_where_they_end(
+    file: Path, head: bytes
+) -> None:
     file.write_bytes(head + b"\0" * 100)
     assert inspect(file) == VideoInfo()
 
