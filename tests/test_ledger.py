@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from batchgen import names
+from batchgen.column_types import ColumnType
 from batchgen.errors import LedgerError, RunDirectoryError, RunLocked
 from batchgen.ledger.admission import Admission
 from batchgen.ledger.between import SETTLED_BY_HAND
@@ -977,10 +978,14 @@ async def pending(ledger: Ledger) -> list[Record]:
     return await ledger.pending(-1, 100)
 
 
-def test_the_names_of_all_parameters_and_variables_are_remembered(ledger: Ledger) -> None:
+def test_names_and_types_of_all_parameters_and_variables_are_remembered(ledger: Ledger) -> None:
     ledger.admit([(task(1, variables={"animal": "fox"}), 0, "a")])
-    ledger.admit([(task(2, variables={"mood": "calm"}), 0, "b")])
-    assert ledger.column_names() == (["model", "prompt", "seed"], ["animal", "mood"])
+    ledger.admit([(task(2, variables={"mood": "calm", "animal": 7}), 0, "b")])
+    sent, used = ledger.column_types()
+    text = {ColumnType.STRING}
+    assert sent == {"model": text, "prompt": text, "seed": {ColumnType.INTEGER}}
+    assert used == {"animal": {ColumnType.STRING, ColumnType.INTEGER}, "mood": text}
+    assert list(used) == sorted(used)
 
 
 def test_any_text_comes_back_from_the_ledger_as_it_was(tmp_path: Path) -> None:

@@ -316,6 +316,87 @@ def test_any_prompts_come_back_from_either_file_as_they_were(
     assert [cell["prompt"] for cell in table(ledger.directory.path / "manifest.csv")] == expected
 
 
+def types_of(ledger: Ledger, column: str, file: str = "manifest.jsonl") -> list[str]:
+    return [type(row[column]).__name__ for row in jsonl(ledger.directory.path / file)]
+
+
+def test_a_parameter_of_type_number_is_a_float_in_every_row(ledger: Ledger) -> None:
+    admit(ledger, task(0, guidance_scale=5), task(1, guidance_scale=5, shift=3), task(2))
+    job = job_for(ledger.directory.path)
+    write_manifest(job, ledger)
+    assert types_of(ledger, "guidance_scale") == ["float", "float", "NoneType"]
+    assert types_of(ledger, "shift") == ["NoneType", "float", "NoneType"]
+    assert [cell["shift"] for cell in table(ledger.directory.path / "manifest.csv")] == [
+        "",
+        "3.0",
+        "",
+    ]
+
+
+def test_a_column_with_any_text_is_text_throughout(ledger: Ledger) -> None:
+    mixed: list[Scalar] = [2, "many", True, 2.5]
+    admit(
+        ledger,
+        *(
+            Task(
+                f"task{number:08}",
+                number,
+                {"model": "m", "prompt": "a", "odd": value},
+                "a",
+                variables={"n": value},
+            )
+            for number, value in enumerate(mixed)
+        ),
+    )
+    for number in range(len(mixed)):
+        asyncio.run(bring(ledger, f"task{number:08}", Status.SUCCEEDED))
+    write_manifest(job_for(ledger.directory.path, model="a model of tomorrow"), ledger)
+    for file in ("manifest.jsonl", "metadata.jsonl"):
+        rows = jsonl(ledger.directory.path / file)
+        for column in ("odd", "var_n"):
+            assert [row[column] for row in rows] == ["2", "many", "true", "2.5"]
+
+
+def test_whole_numbers_and_others_of_one_variable_are_floats(ledger: Ledger) -> None:
+    values: list[Scalar] = [1, 2.5]
+    admit(
+        ledger,
+        *(
+            Task(
+                f"task{n:08}", n, {"model": "m", "prompt": "a"}, "a", variables={"n": value, "k": n}
+            )
+            for n, value in enumerate(values)
+        ),
+    )
+    write_manifest(job_for(ledger.directory.path), ledger)
+    assert types_of(ledger, "var_n") == ["float", "float"]
+    assert types_of(ledger, "var_k") == ["int", "int"]
+
+
+def test_the_page_gets_values_as_they_are_sent_so_that_picks_send_them_again(
+    ledger: Ledger,
+) -> None:
+    sent: list[dict[str, Scalar]] = [{"style": 3, "shift": 5}, {"style": "anime", "shift": 5.5}]
+    admit(ledger, *(task(number, "a fox", **more) for number, more in enumerate(sent)))
+    rows = list(written_rows(job_for(ledger.directory.path), ledger))
+    for row, more in zip(rows, sent, strict=True):
+        assert [(type(row[name]), row[name]) for name in more] == [
+            (type(value), value) for value in more.values()
+        ]
+
+
+def test_types_do_not_change_between_writings_nor_by_the_order_of_rows(ledger: Ledger) -> None:
+    tasks = [task(number, style=number) for number in range(1, 4)]
+    admit(ledger, *tasks, task(4, style="last of all"))
+    job = job_for(ledger.directory.path)
+    write_manifest(job, ledger)
+    assert types_of(ledger, "style") == ["str"] * 4
+    # The row that made it text was never sent and goes: those who read the file before still can.
+    admit(ledger, *tasks)
+    write_manifest(job, ledger)
+    assert types_of(ledger, "style") == ["str"] * 3
+
+
 def test_parameters_called_like_our_columns_are_kept_apart(ledger: Ledger) -> None:
     odd: dict[str, Scalar] = {
         "index": 5,

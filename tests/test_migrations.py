@@ -16,11 +16,13 @@ import pytest
 
 import batchgen
 from batchgen import Output
+from batchgen.column_types import ColumnType, type_of
 from batchgen.errors import RunDirectoryError
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.migrations import STEPS
 from batchgen.ledger.snapshot import read_ledger
 from batchgen.ledger.tables import SCHEMA_VERSION
+from batchgen.models import Scalar
 from batchgen.rundir import RunDirectory
 from batchgen.task import Status
 
@@ -97,6 +99,32 @@ def test_plan_reads_an_earlier_ledger_and_changes_no_byte_of_it(earlier: RunDire
         "parts",
         "sandbox.jsonl",
     ]
+
+
+@each_version
+def test_an_earlier_ledger_learns_the_types_of_its_columns(earlier: RunDirectory) -> None:
+    odd: dict[str, Scalar] = {
+        "guidance_scale": 5.5,
+        "big": 2**63,
+        "n": 2**63 - 1,
+        "loop": True,
+        "style": "an ime",
+    }
+    with closing(sqlite3.connect(earlier.ledger)) as db:
+        sql = "UPDATE tasks SET variables = ?, params = json_set(params, '$.flag', ?) WHERE idx = 0"
+        db.execute(sql, (json.dumps(odd), "on"))
+        db.commit()
+    with Ledger.open(earlier.path) as ledger:
+        sent, used = ledger.column_types()
+    text = {ColumnType.STRING}
+    assert sent == {
+        "flag": text,
+        "guidance_scale": {ColumnType.INTEGER, ColumnType.NUMBER},
+        "model": text,
+        "prompt": text,
+        "seed": {ColumnType.INTEGER},
+    }
+    assert used == {name: {type_of(value)} for name, value in odd.items()}
 
 
 @each_version

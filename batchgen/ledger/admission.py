@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from dataclasses import dataclass
 
+from batchgen.column_types import ColumnType, type_of
 from batchgen.errors import LedgerError
 from batchgen.task import Task
 
@@ -39,8 +40,8 @@ def admit(db: sqlite3.Connection, tasks: Iterable[Arrival]) -> Admission:
     What comes as it came the last time is read and not written, so that a night is gone on with at
     the cost of reading it.
     """
-    params: set[str] = set()
-    variables: set[str] = set()
+    params: set[tuple[str, ColumnType]] = set()
+    variables: set[tuple[str, ColumnType]] = set()
     arrivals = _noted(tasks, params, variables)
     known, last, other = _as_before(db, arrivals)
     # The rest of the job is not what it was: what it still has is found by its id.
@@ -63,18 +64,37 @@ def admit(db: sqlite3.Connection, tasks: Iterable[Arrival]) -> Admission:
         f" (SELECT task_id FROM tasks WHERE {unsent})"
     )
     gone = db.execute(f"DELETE FROM tasks WHERE {unsent}").rowcount
-    for key, names in (("names:params", params), ("names:variables", variables)):
-        row = db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
-        names.update(json.loads(row[0]) if row else ())
-        db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, json.dumps(sorted(names))))
+    for key, found in (("types:params", params), ("types:variables", variables)):
+        types = column_types(db, key)
+        for name, type_ in found:
+            types.setdefault(name, set()).add(type_)
+        text = json.dumps({name: sorted(types[name]) for name in sorted(types)})
+        db.execute("INSERT OR REPLACE INTO about VALUES (?, ?)", (key, text))
     return Admission(new, known, gone, duplicates)
 
 
-def _noted(tasks: Iterable[Arrival], params: set[str], variables: set[str]) -> Iterator[Arrival]:
-    """Pass tasks on, noting the names of all they have."""
+def column_types(db: sqlite3.Connection, key: str) -> dict[str, set[ColumnType]]:
+    """Return the types of all values that tasks were ever admitted with, by name.
+
+    Args:
+        db: The database.
+        key: `types:params` or `types:variables`.
+    """
+    row = db.execute("SELECT value FROM about WHERE key = ?", (key,)).fetchone()
+    types: dict[str, list[str]] = json.loads(row[0]) if row else {}
+    return {name: set(map(ColumnType, found)) for name, found in types.items()}
+
+
+def _noted(
+    tasks: Iterable[Arrival],
+    params: set[tuple[str, ColumnType]],
+    variables: set[tuple[str, ColumnType]],
+) -> Iterator[Arrival]:
+    """Pass tasks on, noting names and types of all they have."""
     for arrival in tasks:
-        params.update(arrival[0].params)
-        variables.update(arrival[0].variables)
+        task = arrival[0]
+        params.update(zip(task.params, map(type_of, task.params.values()), strict=True))
+        variables.update(zip(task.variables, map(type_of, task.variables.values()), strict=True))
         yield arrival
 
 

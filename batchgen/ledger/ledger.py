@@ -12,9 +12,10 @@ from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, TypeVar
 
+from batchgen.column_types import ColumnType
 from batchgen.errors import LedgerError, RunDirectoryError
 from batchgen.ledger import between, moves, questions, sightings
-from batchgen.ledger.admission import Admission, admit
+from batchgen.ledger.admission import Admission, admit, column_types
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn, take_in, unknown
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
@@ -342,17 +343,12 @@ class Ledger:
         rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
         return {host_of(video_url) for (video_url,) in rows}
 
-    def column_names(self) -> tuple[list[str], list[str]]:
-        """Return the names of all parameters and of all variables that any task has."""
-
-        def step(db: sqlite3.Connection) -> tuple[list[str], list[str]]:
-            found = dict(db.execute("SELECT key, value FROM about WHERE key LIKE 'names:%'"))
-            return (
-                json.loads(found.get("names:params", "[]")),
-                json.loads(found.get("names:variables", "[]")),
-            )
-
-        return self._writer.ask(step)
+    def column_types(self) -> tuple[Mapping[str, set[ColumnType]], Mapping[str, set[ColumnType]]]:
+        """Return the names of all parameters and of all variables that any task has, and the types
+        of their values."""  # noqa: D205, D209
+        return self._writer.ask(
+            lambda db: (column_types(db, "types:params"), column_types(db, "types:variables"))
+        )
 
     def under_way(self) -> list[Record]:
         """Return the tasks the provider has and whose file is not here yet, oldest first."""

@@ -4,6 +4,28 @@ import sqlite3
 from collections.abc import Mapping
 from typing import Final
 
+
+def _types_of(column: str) -> str:
+    """Make the statement that notes the types of all values in a column of JSON objects."""
+    return f"""
+        INSERT INTO about
+        SELECT 'types:{column}', json_group_object(name, json(types))
+        FROM (
+            SELECT name, json_group_array(DISTINCT type) AS types
+            FROM (
+                SELECT value.key AS name, CASE
+                    WHEN value.type IN ('true', 'false') THEN 'boolean'
+                    WHEN value.type = 'real' THEN 'number'
+                    -- One of more than 64 bits comes out of SQLite as a float.
+                    WHEN value.type = 'integer' AND typeof(value.value) = 'integer' THEN 'integer'
+                    ELSE 'string' END AS type
+                FROM tasks, json_each(tasks.{column}) AS value
+            )
+            GROUP BY name
+        )
+        """
+
+
 STEPS: Final[Mapping[int, tuple[str, ...]]] = {
     1: (
         "ALTER TABLE tasks ADD COLUMN replaced_by TEXT",
@@ -16,6 +38,9 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE submits ADD COLUMN absent_after REAL",
         "ALTER TABLE submits ADD COLUMN evidence TEXT",
         "CREATE INDEX by_time ON submits (intended_at)",
+        _types_of("params"),
+        _types_of("variables"),
+        "DELETE FROM about WHERE key LIKE 'names:%'",
         "INSERT INTO about VALUES ('run_id', lower(hex(randomblob(6))))",
     ),
 }

@@ -13,10 +13,11 @@ from typing import Final
 
 from batchgen import templates
 from batchgen._version import __version__
+from batchgen.column_types import ColumnType, cast, common_type
 from batchgen.job import Job
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
-from batchgen.models import Scalar
+from batchgen.models import TABLES, WAN_1_3B, Parameter, Scalar
 from batchgen.report.columns import HEAD, TAIL
 from batchgen.rundir import replacing
 from batchgen.task import Status
@@ -26,6 +27,7 @@ Cell = Scalar | None
 Row = dict[str, Cell]
 
 _OWN: Final = frozenset({"model", "prompt"})
+_COMMON: Final = TABLES[WAN_1_3B]
 _FIRST: Final = (
     "negative_prompt",
     "seed",
@@ -46,6 +48,7 @@ class Layout:
     Attributes:
         parameters: Name and column of each parameter.
         variables: Name and column of each variable.
+        casts: The columns whose values may have to be cast, and the type that holds all of them.
         provider: Kind of the provider.
         job_sha256: Hash of the job file; None for a job built in code.
         run_id: The run directory's own id.
@@ -53,6 +56,7 @@ class Layout:
 
     parameters: tuple[tuple[str, str], ...]
     variables: tuple[tuple[str, str], ...]
+    casts: tuple[tuple[str, ColumnType], ...]
     provider: str
     job_sha256: str | None
     run_id: str
@@ -60,12 +64,23 @@ class Layout:
     @classmethod
     def of(cls, job: Job, ledger: Ledger) -> "Layout":
         """Take the columns from the model's table and from what the tasks really have."""
-        sent, variables = ledger.column_names()
-        table = job.parameters or {}
-        names = dict.fromkeys((*_FIRST, *table, *sent))
+        sent, used = ledger.column_types()
+        table = {**{name: _COMMON[name] for name in _FIRST}, **(job.parameters or {})}
+        declared = {name: _declared(parameter) for name, parameter in table.items()}
+        parameters = {
+            name: (_column(name), {*declared.get(name, ()), *sent.get(name, ())})
+            for name in dict.fromkeys((*declared, *sent))
+            if name not in _OWN
+        }
+        variables = {name: (f"var_{name}", used[name]) for name in used}
         return cls(
-            parameters=tuple((name, _column(name)) for name in names if name not in _OWN),
-            variables=tuple((name, f"var_{name}") for name in variables),
+            parameters=tuple((name, column) for name, (column, _) in parameters.items()),
+            variables=tuple((name, column) for name, (column, _) in variables.items()),
+            casts=tuple(
+                (column, common)
+                for column, types in (*parameters.values(), *variables.values())
+                if (common := common_type(types)) in (ColumnType.NUMBER, ColumnType.STRING)
+            ),
             provider=job.provider.kind,
             job_sha256=hashlib.sha256(job.source.encode()).hexdigest() if job.source else None,
             run_id=ledger.run_id,
@@ -80,8 +95,20 @@ class Layout:
             *TAIL,
         )
 
+    def typed(self, row: Row) -> Row:
+        """Return a row with every column in its one type: readers take it from the first rows."""
+        changed = {
+            column: written
+            for column, to in self.casts
+            if (value := row[column]) is not None and (written := cast(value, to)) is not value
+        }
+        return {**row, **changed} if changed else row
+
     def row(self, record: Record) -> Row:
-        """Make a task's row. Every column is there; what is not known is None."""
+        """Make a task's row. Every column is there; what is not known is None.
+
+        Its parameters are as they are sent, which is what a job of picked rows must send again.
+        """
         task = record.task
         succeeded = record.status == Status.SUCCEEDED
         return {
@@ -128,6 +155,10 @@ class Layout:
         }
 
 
+def _declared(parameter: Parameter) -> tuple[ColumnType, ...]:
+    return () if parameter.type == "any" else (ColumnType(parameter.type),)
+
+
 def _column(parameter: str) -> str:
     """Keep a parameter that is called like a column of ours, or could be, apart from it."""
     ours = parameter in HEAD or parameter in TAIL or parameter.startswith(("var_", "param_"))
@@ -136,6 +167,8 @@ def _column(parameter: str) -> str:
 
 def written_rows(job: Job, ledger: Ledger) -> Generator[Row, None, None]:
     """Yield the manifest's rows, having written each to the three files of the manifest. Blocks.
+
+    In the files every column has one type; what is yielded has the values as they are sent.
 
     The job's tasks come in order, then those it no longer has. The files are replaced when all rows
     were taken; who closes the iterator before that leaves the old ones.
@@ -152,10 +185,11 @@ def written_rows(job: Job, ledger: Ledger) -> Generator[Row, None, None]:
         table.writerow(map(csv_cell, layout.columns))
         for record in ledger.records():
             row = layout.row(record)
-            text = json_line(row) + "\n"
+            typed = layout.typed(row)
+            text = json_line(typed) + "\n"
             lines.write(text)
             table.writerow(
-                [cell if type(cell) in _NUMBERS else csv_cell(cell) for cell in row.values()]
+                [cell if type(cell) in _NUMBERS else csv_cell(cell) for cell in typed.values()]
             )
             if row["file_name"] is not None:
                 metadata.write(text)
