@@ -13,7 +13,11 @@ from batchgen.ledger.tables import Record
 from batchgen.reseeding import with_another_seed
 from batchgen.task import Cause, Status, Task
 
-_KNOWN_REASONS: Final = frozenset({Status.FAILED, Status.TIMED_OUT, *Cause})
+_OWN_CODES: Final = frozenset(
+    {"moderation", "rejected", "no_video", "fetch_refused", "download_failed"}
+)
+"""Codes that a run itself gives; all others are the provider's."""
+_KNOWN_REASONS: Final = frozenset({Status.FAILED, Status.TIMED_OUT, *Cause, *_OWN_CODES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +47,24 @@ def unmatched_reasons(ledger: Ledger, reasons: Sequence[str]) -> list[str]:
     """Return the reasons for which no task ended.
 
     Raises:
-        UsageError: Tasks ended badly, but for none of these, and one is no word that is known.
+        UsageError: One of them is no word that is known, and no task ended with it: a slip of the
+            pen, which must not look like a morning without failures.
     """
     endings = ledger.endings()
     unmatched = [
         reason for reason in reasons if not any(ending.matches(reason) for ending in endings)
     ]
-    named = len(unmatched) < len(reasons) or _KNOWN_REASONS.issuperset(unmatched)
-    if named or not endings:
+    unknown = [reason for reason in unmatched if reason not in _KNOWN_REASONS]
+    if not unknown:
         return unmatched
     counts: Counter[str] = Counter()
     for ending in endings:
         counts[ending.code] += ending.count
     found = ", ".join(f"{code} ({count})" for code, count in counts.most_common())
+    said = f"tasks ended with {found}" if found else "none failed or timed out"
     path = ledger.directory.path
-    hint = f"; settle them with: batchgen resolve {path}" if "unresolved" in unmatched else ""
-    raise UsageError(
-        f"no task of {path} ended with {', '.join(unmatched)}; tasks ended with {found}{hint}"
-    )
+    hint = f"; settle them with: batchgen resolve {path}" if "unresolved" in unknown else ""
+    raise UsageError(f"no task of {path} ended with {', '.join(unknown)}; {said}{hint}")
 
 
 def tried_again(job: Job, ledger: Ledger, again: Again) -> list[str]:

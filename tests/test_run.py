@@ -508,6 +508,45 @@ async def test_a_drained_run_finishes_what_is_in_flight_and_starts_no_more(
     assert summary.counts[Status.PENDING] == 200 - len(provider.taken)
 
 
+async def test_what_waits_for_its_submit_is_not_in_flight(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [NotSent("refused")] * 1000
+    said = await under_way(tmp_path, provider, lambda: len(provider.submit_answers) < 990)
+    assert said == "0 in flight"
+
+
+async def test_what_the_provider_works_on_is_in_flight(tmp_path: Path, provider: Scripted) -> None:
+    provider.every_fetch = [Pending("queued")]
+    said = await under_way(tmp_path, provider, lambda: len(provider.polls) == 4)
+    assert said == "4 in flight"
+
+
+async def test_videos_that_wait_for_their_download_are_counted_as_such(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.video_url = "http://127.0.0.1:9/none.mp4"
+    said = await under_way(tmp_path, provider, lambda: len(provider.polls) == 6)
+    assert said == "6 downloads"
+
+
+async def under_way(folder: Path, provider: Scripted, when: Callable[[], bool]) -> str:
+    """Run six tasks, four at once, and leave when it is so; return what was under way then."""
+    said = ""
+
+    async def leave(run: Run) -> None:
+        nonlocal said
+        while not when():  # noqa: ASYNC110
+            await anyio.sleep(0.001)
+        await anyio.sleep(0.02)
+        said = run.under_way()
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    summary, _ = await do(job(folder, 6, concurrency=4), provider, meanwhile=leave)
+    assert summary.detail == "interrupted", "whoever does not say why is said to"
+    return said
+
+
 async def test_a_run_that_leaves_keeps_every_id(tmp_path: Path, provider: Scripted) -> None:
     provider.every_fetch = [Pending("queued")]
 

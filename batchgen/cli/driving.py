@@ -30,6 +30,11 @@ _STOPPED = {
     Reason.GAVE_UP: ExitCode.STOPPED,
     Reason.MOVED: ExitCode.STOPPED,
 }
+_SIGNALS = {
+    signal.SIGINT: "Ctrl-C",
+    signal.SIGTERM: "SIGTERM, which `kill` sends",
+    signal.SIGHUP: "SIGHUP: its terminal was closed",
+}
 COLLECT_AFTER = 20_000
 """New objects after which the garbage collector looks; Python's 700 are a few requests' worth."""
 _OPEN = (
@@ -127,25 +132,26 @@ async def _go(session: Session, shown: Observer) -> Summary:
 async def _obey_signals(session: Session, shown: Observer) -> None:
     stopping = session.run.stopping
     pressed = False
-    heard = obeyed(signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    with anyio.open_signal_receiver(*heard) as received:
-        async for _ in received:
+    with anyio.open_signal_receiver(*obeyed(*_SIGNALS)) as received:
+        async for number in received:
+            why = f"interrupted by {_SIGNALS[number]}"
+            if pressed and number == signal.SIGHUP:
+                continue  # of a terminal that closes, the kernel and the shell both tell
             if pressed:
                 shown(Notice("stopping now; what is in flight is fetched by the next run"))
-                stopping.leave(Reason.INTERRUPTED)
+                stopping.leave(Reason.INTERRUPTED, why)
             elif session.run.parked:
-                pressed = True
                 shown(Notice("stopping; what is in flight is fetched by the next run"))
-                stopping.retire(Reason.INTERRUPTED)
+                stopping.retire(Reason.INTERRUPTED, why)
             else:
-                pressed = True
-                stopping.drain(Reason.INTERRUPTED, "interrupted")
+                stopping.drain(Reason.INTERRUPTED, why)
                 shown(
                     Notice(
-                        f"finishing {session.run.in_flight} in flight, starting no more; "
+                        f"finishing {session.run.under_way()}, starting no more; "
                         "Ctrl-C again to stop now"
                     )
                 )
+            pressed = True
 
 
 def _ask(session: Session, limit: int | None) -> None:

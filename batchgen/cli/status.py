@@ -68,7 +68,11 @@ def _sentences(directory: Path, found: "RunStatus", state: str) -> str:
     from batchgen.report.status import KILLED, RUNNING, STARTING
     from batchgen.terminal import duration, visible
 
-    ended = found.state.replace("_", " ") + (f" ({found.detail})" if found.detail else "")
+    ended = found.state.replace("_", " ")
+    if found.detail.startswith(ended):
+        ended = found.detail
+    elif found.detail:
+        ended += f" ({found.detail})"
     words = {
         RUNNING: "is running",
         STARTING: "is in use by a run that starts, or by another command; "

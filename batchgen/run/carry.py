@@ -4,6 +4,8 @@ The slot is given back when the provider is done, not when the download is.
 """
 
 from batchgen.ledger.tables import Record
+from batchgen.outcomes import Completed
+from batchgen.policy import Phase
 from batchgen.run.completion import completion
 from batchgen.run.download import adopt_file, download
 from batchgen.run.means import Generation, Means
@@ -18,11 +20,11 @@ async def carry(means: Means, record: Record, slot: object) -> None:
     """
     try:
         generation = await submit(means, record)
-        video = await completion(means, record, generation) if generation else None
+        video = await _completed(means, record, generation) if generation else None
     finally:
         means.traffic.give_slot_back(slot)
     if generation is not None and video is not None:
-        await download(means, record, generation, video)
+        await _downloaded(means, record, generation, video)
 
 
 async def resume(means: Means, record: Record, generation: Generation, slot: object) -> None:
@@ -34,8 +36,20 @@ async def resume(means: Means, record: Record, generation: Generation, slot: obj
             # Its address was signed for the run that was cut off.
             await means.ledger.expired(record.task_id)
             means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
-        video = await completion(means, record, generation)
+        video = await _completed(means, record, generation)
     finally:
         means.traffic.give_slot_back(slot)
     if video is not None:
+        await _downloaded(means, record, generation, video)
+
+
+async def _completed(means: Means, record: Record, generation: Generation) -> Completed | None:
+    with means.tally.during(Phase.FETCH):
+        return await completion(means, record, generation)
+
+
+async def _downloaded(
+    means: Means, record: Record, generation: Generation, video: Completed
+) -> None:
+    with means.tally.during(Phase.DOWNLOAD):
         await download(means, record, generation, video)

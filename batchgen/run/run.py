@@ -3,7 +3,7 @@
 import math
 import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 from typing import Final
@@ -98,10 +98,18 @@ class Run:
         stop_at = job.run.stop_at
         self.ends_at = None if stop_at is None else next_deadline(stop_at, self._clock.now())
 
-    @property
-    def in_flight(self) -> int:
-        """Return how many tasks are being carried."""
-        return self._carrying
+    def under_way(self) -> str:
+        """Say what a run that drains still finishes: `2 in flight and 1 download`.
+
+        What waits for its submit is given up, and what waits for its download is not.
+        """
+        carried: Mapping[Phase, int] = self._tally.carried if self._tally else {}
+        in_flight = self.stopping.posts + carried.get(Phase.FETCH, 0)
+        downloads = carried.get(Phase.DOWNLOAD, 0)
+        words = [f"{in_flight} in flight"] if in_flight or not downloads else []
+        if downloads:
+            words.append("1 download" if downloads == 1 else f"{downloads} downloads")
+        return " and ".join(words)
 
     @property
     def parked(self) -> bool:
@@ -364,7 +372,7 @@ class Run:
             await self._clock.sleep(1.0)
             parked_for = parked_for + 1 if self.parked else 0
         if self.stopping.reason is not None:
-            tally.say(f"{self._carrying} in flight cannot be finished now: left to the next run")
+            tally.say(f"{self.under_way()} cannot be finished now: left to the next run")
             self.stopping.retire(self.stopping.reason)
 
     async def _watch_deadline(self) -> None:

@@ -20,7 +20,7 @@ class Stopping:
 
     Attributes:
         reason: Why; None while nobody asked.
-        detail: A sentence for a person.
+        detail: A sentence for a person; not empty where there is a reason.
         draining: Set once somebody asked.
         leaving: Whether even what is in flight is left.
     """
@@ -40,10 +40,15 @@ class Stopping:
         """Tell whether the run is ending."""
         return self.reason is not None
 
+    @property
+    def posts(self) -> int:
+        """Count the POSTs in the air."""
+        return len(self._posts)
+
     def drain(self, reason: Reason, detail: str = "") -> None:
         """Start nothing more. The first reason stays."""
         if self.reason is None:
-            self.reason, self.detail = reason, detail
+            self.reason, self.detail = reason, detail or reason.replace("_", " ")
             self.draining.set()
         for scope in self._new_work:
             scope.cancel()

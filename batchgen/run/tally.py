@@ -1,12 +1,14 @@
 """What a run keeps count of while it goes on, and tells its watcher."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Final
 
 from batchgen.clock import Clock
 from batchgen.events import Counted, Level, Notice, Observer, TaskMoved
 from batchgen.ledger.tables import Record
+from batchgen.policy import Phase
 from batchgen.task import Status
 
 SAY_AGAIN_SECONDS: Final = 60.0
@@ -27,6 +29,7 @@ class Tally:
         against: What the provider has said against the key, the account or the settings since its
             last good answer; None where nothing.
         last_failure: Why the latest task failed; empty while none has.
+        carried: Tasks whose generation is waited for, and whose file is fetched or waits for that.
         files_wait: Why downloads were last paused since a file arrived; empty while they were not.
     """
 
@@ -51,7 +54,17 @@ class Tally:
         self.against: str | None = None
         self.last_failure = ""
         self.files_wait = ""
+        self.carried: Counter[Phase] = Counter()
         self._said: dict[str, float] = {}
+
+    @contextmanager
+    def during(self, phase: Phase) -> Iterator[None]:
+        """Count a task as carried through a phase while the block runs."""
+        self.carried[phase] += 1
+        try:
+            yield
+        finally:
+            self.carried[phase] -= 1
 
     @property
     def counts(self) -> dict[Status, int]:

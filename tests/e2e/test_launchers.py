@@ -140,9 +140,10 @@ def test_where_one_signal_is_ignored_the_others_are_obeyed(
     url = serve("--queue", "0s", "--generate", "1s")
     with running(tmp_path, environment, url, "nohup") as run:
         run.send_signal(signal.SIGTERM)
-        _, err = run.communicate(timeout=60)
+        out, err = run.communicate(timeout=60)
     assert run.returncode == 130
-    assert "starting no more" in err
+    assert "finishing 2 in flight, starting no more" in err
+    assert "stopped: interrupted by SIGTERM" in out
     assert account(url)["submits"] < 8
 
 
@@ -171,4 +172,5 @@ def test_a_run_whose_terminal_goes_away_finishes_what_is_in_flight(
     assert run.wait(timeout=60) == 130
     counts = [row["status"] for row in manifest(tmp_path / "output" / "grid")]
     assert counts.count("succeeded") == account(url)["submits"] < 40
-    assert "ended: interrupted" in batchgen("status", tmp_path / "output" / "grid").stdout
+    said = batchgen("status", tmp_path / "output" / "grid").stdout
+    assert "ended: interrupted by SIGHUP: its terminal was closed\n" in said
