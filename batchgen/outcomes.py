@@ -98,10 +98,12 @@ class Completed:
     Attributes:
         url: Where its file is, signed and short-lived.
         cost_usd: What the provider booked for it; None where it does not say.
+        size: Bytes the provider announces for the file; None where it does not say.
     """
 
     url: str
     cost_usd: float | None = None
+    size: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

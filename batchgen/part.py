@@ -46,6 +46,7 @@ class Part:
         digest: The hash of these bytes.
         version: The server's word for the version they belong to (a strong ETag), if it gave one.
         total: Bytes the whole has, if known.
+        ended_at: Where the last try ended that broke off before the announced end.
         durable: Whether it is all here and survives a crash: nothing is left to be fetched.
     """
 
@@ -55,6 +56,7 @@ class Part:
     version: str | None = None
     total: int | None = None
     durable: bool = False
+    ended_at: int = 0
 
     def restart(self) -> None:
         """Forget what was received: it belongs to no known version."""

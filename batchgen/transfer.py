@@ -66,11 +66,13 @@ class Saved:
         size: Bytes.
         sha256: Hexadecimal digest of the bytes.
         info: What its header says.
+        announced: Bytes the host announced, if that is not how many there are.
     """
 
     size: int
     sha256: str
     info: mp4.VideoInfo
+    announced: int | None = None
 
 
 class Transfer:
@@ -125,6 +127,8 @@ class Transfer:
                 found = await anyio.to_thread.run_sync(mp4.inspect, part.path)
             else:
                 found = await self._receive(url, part)
+                if isinstance(found, Interrupted) and found.begun:
+                    found = await self._whole_all_the_same(part) or found
         except mp4.NotAVideo as error:
             part.restart()
             return Unusable(str(error))
@@ -132,8 +136,20 @@ class Transfer:
             part.restart()
             raise
         if isinstance(found, mp4.VideoInfo):
-            return Saved(part.received, part.digest.hexdigest(), found)
+            announced = part.total if part.total != part.received else None
+            return Saved(part.received, part.digest.hexdigest(), found, announced)
         return found
+
+    async def _whole_all_the_same(self, part: Part) -> mp4.VideoInfo | None:
+        """Take a part that breaks off at the same byte again, if its structure ends there.
+
+        A host that announces more than it has would never be done with.
+        """
+        again, part.ended_at = part.received == part.ended_at > 0, part.received
+        if not again or not await anyio.to_thread.run_sync(mp4.ends_by_itself, part.path):
+            return None
+        async with Incoming(part, self._disk, self._block_bytes) as incoming:
+            return await incoming.seal()
 
     async def finish(self, part: Path, final: Path, sha256: str) -> None:
         """Give a durable part its final name, and make the name durable too.

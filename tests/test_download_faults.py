@@ -17,7 +17,7 @@ from aiohttp.test_utils import TestServer
 
 from batchgen import transfer as rooms
 from batchgen.errors import RunDirectoryError
-from batchgen.events import Event, TaskMoved
+from batchgen.events import Event, Notice, TaskMoved
 from batchgen.job import (
     Budget,
     Job,
@@ -429,6 +429,31 @@ async def test_files_that_are_no_videos_use_up_the_attempts_and_leave_nothing_be
         assert sandbox.account.submits == 2
     for folder in ("videos", ".batchgen/parts"):
         assert list((tmp_path / "run" / folder).iterdir()) == []
+
+
+SIZES = [
+    ({"on": "fetch", "do": "wrong_size"}, "the provider announced {more}"),
+    ({"on": "fetch", "do": "wrong_size", "by": -1_000}, "the provider announced {less}"),
+    ({"on": "download", "do": "claims", "bytes": len(CLIP) + 1_000}, "its host announced {more}"),
+]
+
+
+@pytest.mark.parametrize(("rule", "said"), SIZES, ids=str)
+async def test_a_whole_video_of_another_size_than_was_announced_is_kept_with_a_warning(
+    tmp_path: Path, rule: dict[str, Any], said: str
+) -> None:
+    events: list[Event] = []
+    plan = FaultPlan.model_validate({"faults": [rule]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        with anyio.fail_after(30):
+            summary = await run_job(job(tmp_path, sandbox), observer=events.append)
+    assert summary.counts == {Status.SUCCEEDED: 2}
+    for video in (tmp_path / "run" / "videos").iterdir():
+        assert video.read_bytes() == CLIP
+    sizes = {"more": len(CLIP) + 1_000, "less": len(CLIP) - 1_000}
+    notices = [event.message for event in events if isinstance(event, Notice)]
+    assert len([each for each in notices if said.format(**sizes) in each]) == 1
 
 
 @pytest.mark.parametrize("folder", ["videos", ".batchgen/parts"])

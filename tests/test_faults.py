@@ -277,6 +277,9 @@ FETCHES: list[tuple[dict[str, Any], Check]] = [
     ({"do": "no_video", "style": "empty_list"}, lambda s: s.json["video"] == []),
     ({"do": "no_video", "style": "relative"}, lambda s: s.json["video"]["url"].startswith("/")),
     ({"do": "no_video", "style": "data"}, lambda s: s.json["video"]["url"].startswith("data:")),
+    ({"do": "wrong_size"}, lambda s: s.json["video"]["file_size"] == len(CLIP) + 1_000),
+    ({"do": "wrong_size", "by": -7}, lambda s: s.json["video"]["file_size"] == len(CLIP) - 7),
+    ({"do": "second_video"}, lambda s: len({each["url"] for each in s.json["video"]}) == 2),
     (
         {"do": "private_host"},
         lambda s: s.json["video"]["url"].startswith("https://198.18.0.7/"),

@@ -128,6 +128,39 @@ async def test_the_bytes_decide_and_not_the_content_type(part: Part, content_typ
         assert is_whole(await transfer.fetch(url, part), part, clip())
 
 
+async def test_a_file_that_ends_at_the_same_byte_again_is_whole_if_its_structure_says_so(
+    part: Part,
+) -> None:
+    more = len(clip()) + 1_000
+    answer = http(f"200 OK\r\nContent-Length: {more}", clip())
+    async with raw_host(answer, hang=0.0) as (url, _), opened() as transfer:
+        assert isinstance(await transfer.fetch(url, part), Interrupted)
+        result = await transfer.fetch(url, part)
+    assert is_whole(result, part, clip())
+    assert isinstance(result, Saved)
+    assert result.announced == more
+    assert part.durable
+
+
+def box(kind: bytes, content: bytes = b"") -> bytes:
+    return (8 + len(content)).to_bytes(4) + kind + content
+
+
+FRAGMENTS = (box(b"ftyp", b"isom") + box(b"moov"), box(b"moof") + box(b"mdat", b"1234"))
+
+
+@pytest.mark.parametrize(
+    "rest", [clip()[:-1], b"".join(FRAGMENTS), b"<html>"], ids=["cut", "fragment", "page"]
+)
+async def test_a_file_that_may_be_cut_where_it_ends_is_not_taken_for_whole(
+    part: Part, rest: bytes
+) -> None:
+    answer = http(f"200 OK\r\nContent-Length: {len(rest) + 20}", rest)
+    async with raw_host(answer, hang=0.0) as (url, _), opened() as transfer:
+        for _ in range(4):
+            assert isinstance(await transfer.fetch(url, part), Interrupted)
+
+
 async def test_a_whole_file_without_a_length_is_saved(part: Part) -> None:
     async with raw_host(http("200 OK", clip())) as (url, _), opened() as transfer:
         assert is_whole(await transfer.fetch(url, part), part, clip())

@@ -329,6 +329,11 @@ def test_a_missing_status_is_still_pending() -> None:
     assert fetched(id=ID, progress=0.5, brand_new={"field": 1}) == Pending("", known=False)
 
 
+@pytest.mark.parametrize("size", [None, 0, -5, "5", 5.5, True, [], {}, float("nan")])
+def test_a_size_that_is_none_is_not_announced(size: object) -> None:
+    assert fetched(status="completed", video={"url": URL, "file_size": size}) == Completed(URL)
+
+
 @pytest.mark.parametrize("word", ["in-progress", "IN PROGRESS", "In_Progress"])
 def test_a_status_of_two_words_is_known_however_they_are_joined(word: str) -> None:
     assert fetched(id=ID, status=word) == Pending(word.lower())
@@ -362,7 +367,7 @@ def test_a_generation_that_ended_without_a_video_has_failed_under_the_word_for_i
 @pytest.mark.parametrize("many", [False, True])
 def test_a_done_status_gives_the_video_s_address(word: str, *, many: bool) -> None:
     video = {"url": URL, "file_size": 5}
-    assert fetched(status=word, video=[video, {}] if many else video) == Completed(URL)
+    assert fetched(status=word, video=[video, {}] if many else video) == Completed(URL, size=5)
 
 
 @pytest.mark.parametrize(

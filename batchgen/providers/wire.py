@@ -234,7 +234,12 @@ def _video(content: Mapping[str, Any]) -> Completed | NoVideo:
         usable = False
     if not usable or len(url) > MAX_URL_CHARACTERS or not url.isprintable():
         return NoVideo("completed, but the video's address cannot be used")
-    return Completed(url, _cost(content))
+    return Completed(url, _cost(content), _size(video))
+
+
+def _size(video: object) -> int | None:
+    size = video.get("file_size") if isinstance(video, dict) else None
+    return size if type(size) is int and size > 0 else None
 
 
 def _cost(content: Mapping[str, Any]) -> float | None:

@@ -46,6 +46,7 @@ async def download(means: Means, record: Record, generation: Generation, video: 
         try:
             result = await _fetch(means, record, video.url, host, part)
             if isinstance(result, Saved):
+                _compare_sizes(means, record, result, video)
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 means.traffic.first_wave.arrived(record.task_id, host)
                 return
@@ -86,6 +87,17 @@ async def download(means: Means, record: Record, generation: Generation, video: 
         if tries >= means.settings.retry.attempts:
             means.tally.troubled.add(record.task_id)
         await means.traffic.repeat(Phase.DOWNLOAD, host)
+
+
+def _compare_sizes(means: Means, record: Record, saved: Saved, video: Completed) -> None:
+    """Warn of a video that is whole by its structure, but not of the size that was announced."""
+    for who, announced in (("its host", saved.announced), ("the provider", video.size)):
+        if announced not in (None, saved.size):
+            means.tally.say_sometimes(
+                f"{record.file_name} has {saved.size} bytes, and {who} announced {announced}: "
+                "its structure is whole, so it is kept",
+                about=f"size announced by {who}",
+            )
 
 
 def _wait_at(means: Means, record: Record, video: Completed) -> str:

@@ -393,6 +393,19 @@ class NoVideo(FaultOfVideo):
     ] = "null"
 
 
+class WrongSize(FaultOfVideo):
+    """Announce a file of another size than it has."""
+
+    do: Literal["wrong_size"]
+    by: Annotated[int, Field(strict=True, ge=-(1 << 30), le=1 << 30)] = 1_000
+
+
+class SecondVideo(FaultOfVideo):
+    """Name a second video beside the first, as models that make two at once do."""
+
+    do: Literal["second_video"]
+
+
 class PrivateHost(FaultOfVideo):
     """Say that the file is at a host with a private address, as a VPN's DNS makes it seem."""
 
@@ -511,6 +524,8 @@ Rule: TypeAlias = Annotated[
     | NewFields
     | OthersAnswer
     | NoVideo
+    | WrongSize
+    | SecondVideo
     | PrivateHost
     | Cut
     | WrongBody

@@ -165,6 +165,8 @@ class Sabotage:
                 | faults.NewFields()
                 | faults.OthersAnswer()
                 | faults.NoVideo()
+                | faults.WrongSize()
+                | faults.SecondVideo()
                 | faults.PrivateHost()
             ):
                 return await self._fetch(rule, request, handler)
@@ -259,6 +261,8 @@ class Sabotage:
         | faults.NewFields
         | faults.OthersAnswer
         | faults.NoVideo
+        | faults.WrongSize
+        | faults.SecondVideo
         | faults.PrivateHost,
         request: web.Request,
         handler: Handler,
@@ -275,6 +279,10 @@ class Sabotage:
                 return await self._wire.fetch(request.clone(rel_url=first))
             case faults.NoVideo():
                 return await _changed(request, handler, lambda answer: _video(answer, rule.style))
+            case faults.WrongSize():
+                return await _changed(request, handler, lambda answer: _resize(answer, rule.by))
+            case faults.SecondVideo():
+                return await _changed(request, handler, _add_video)
             case faults.PrivateHost():
                 return await _changed(request, handler, lambda answer: _move(answer, rule.address))
 
@@ -414,6 +422,19 @@ def _video(answer: JsonObject, style: str) -> None:
             answer["video"] = {"url": "/files/clip.mp4"}
         case _:
             answer["video"] = {"url": "data:video/mp4;base64,AAAA"}
+
+
+def _resize(answer: JsonObject, by: int) -> None:
+    match answer:
+        case {"video": {"file_size": int(size), "url": url}}:
+            answer["video"] = {"url": url, "file_size": size + by}
+
+
+def _add_video(answer: JsonObject) -> None:
+    match answer:
+        case {"video": {"url": str(url)}}:
+            # The signature is not over this; so the second address gives the same bytes.
+            answer["video"] = [{"url": url}, {"url": f"{url}&number=2"}]
 
 
 def _move(answer: JsonObject, address: str) -> None:
