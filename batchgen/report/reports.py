@@ -1,16 +1,17 @@
-"""What a run leaves for readers: manifest and page, in one pass over its ledger."""
+"""What a run leaves for readers: manifest and page, in one pass over its ledger, and a card."""
 
 from contextlib import closing
 
 from batchgen.job import Job
 from batchgen.ledger.ledger import Ledger
+from batchgen.report.card import write_card
 from batchgen.report.gallery import write_gallery
 from batchgen.report.manifest import written_rows
 from batchgen.report.picks import Maker
 
 
 def write_reports(job: Job, ledger: Ledger) -> None:
-    """Replace the manifest and the page. Blocks.
+    """Replace the manifest, the page and the dataset card. Blocks.
 
     Raises:
         OSError: They cannot be written; the old ones stay.
@@ -24,3 +25,4 @@ def write_reports(job: Job, ledger: Ledger) -> None:
             subtitle=f"at {job.provider.kind}",
             maker=Maker.of(job),
         )
+    write_card(ledger.directory.path, job.name)

@@ -31,6 +31,7 @@ def test_a_hostile_night_leaves_its_own_files_and_no_link(night: Night) -> None:
     left = {path.name for path in night.folder.iterdir()}
     assert left == {
         ".batchgen",
+        "README.md",
         "index.html",
         "job.yaml",
         "manifest.csv",
@@ -99,6 +100,7 @@ REPLACED = [
     "metadata.jsonl",
     "index.html",
     "job.yaml",
+    ".README.md.part",
     ".manifest.jsonl.part",
     ".manifest.csv.part",
     ".metadata.jsonl.part",

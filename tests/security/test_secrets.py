@@ -31,6 +31,7 @@ FILES = [
     "manifest.csv",
     "metadata.jsonl",
     "index.html",
+    "README.md",
     "run.log",
     "job.yaml",
     ".batchgen/job.json",
