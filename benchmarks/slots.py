@@ -85,7 +85,7 @@ class Provider:
         return Completed(self._video_url, 0.06)
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         """Find nothing: no answer is lost here."""
         del client_request_ids, since, pace

@@ -91,6 +91,36 @@ async def test_yesterday_s_ledger_buys_nothing_again_and_takes_the_files_as_they
     assert "older than" not in await told(made), "it is said once"
 
 
+async def test_what_only_the_provider_s_log_knows_is_not_bought_again(tmp_path: Path) -> None:
+    made = job(tmp_path)
+    directory = await restored(made)
+    directory.manifest.unlink()
+    said = await told(made)
+    assert "older than the provider's log: 2 generations are taken in" in said
+    assert len(bought(directory)) == 3
+    assert [row["status"] for row in rows(directory)] == ["succeeded"] * 3
+
+
+async def test_submits_of_the_same_job_elsewhere_are_shown_and_not_taken_in(
+    tmp_path: Path,
+) -> None:
+    elsewhere, here = job(tmp_path / "elsewhere"), job(tmp_path / "here")
+    await batchgen.run_job(elsewhere)
+    directory = RunDirectory(here.output.dir)
+    directory.create()
+    shutil.copyfile(RunDirectory(elsewhere.output.dir).sandbox_journal, directory.sandbox_journal)
+    await batchgen.run_job(here, limit=1)
+    said: list[str] = []
+    summary = await batchgen.run_job(
+        here, observer=lambda event: said.append(getattr(event, "message", None) or "")
+    )
+    [told] = [line for line in said if "another run directory" in line]
+    assert told.startswith("the provider's log lists 3 submits of this job's tasks")
+    assert rows(RunDirectory(elsewhere.output.dir))[0]["run_id"] in told
+    assert summary.submitted == 2
+    assert len(bought(directory)) == 6
+
+
 async def test_a_plan_against_yesterday_s_ledger_shows_what_is_paid_for(tmp_path: Path) -> None:
     made = job(tmp_path)
     directory = await restored(made)
@@ -189,7 +219,7 @@ async def test_each_kind_of_submit_that_a_ledger_does_not_know_is_taken_in_once(
         ]
         spent, submits = ledger.committed()
         taken = ledger.catch_up(known, "the manifest", at=3.0)
-        assert taken == TakenIn(generations=3, doubtful=1, second=1, strange=1)
+        assert taken == TakenIn((new, doubted, lost), doubtful=1, second=1, strange=1)
         by_id = {record.task_id: record for record in ledger.records()}
         assert {name: by_id[name].generation_id for name in (new, doubted, made_already, lost)} == {
             new: "id:a",

@@ -766,12 +766,12 @@ class Line:
         return self._server.poll(generation_id) if self.alive else NotSent("no more")
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         del since
         await pace()
         logged = self._server.logged if self._server.log_works else {}
-        found = {sent: logged[sent] for sent in client_request_ids if sent in logged}
+        found = {sent: logged[sent] for sent in client_request_ids or logged if sent in logged}
         return LookUp(found, whole=self._server.log_works)
 
     async def price(self) -> float | None:
@@ -965,6 +965,7 @@ class RunMachine(RuleBasedStateMachine):
     ) -> tuple[Summary | None, Path]:
         line, folder, summary = Line(self.server, clock), job.output.dir, None
         with Ledger.open(folder) as ledger:
+            ledger.bind(job.provider.kind)
             admit(job, ledger)
             ledger.recover()
             ledger.refetch_missing()

@@ -158,14 +158,14 @@ class Provider:
         return Completed(self._video_url, 0.06)
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         await pace()
         if await self._trouble(Phase.FETCH) is not None:
             return LookUp({}, whole=False)
         found = {
             sent: self.taken[sent]
-            for sent in client_request_ids
+            for sent in client_request_ids or self.taken
             if sent in self.taken and self._taken_at(sent) >= since - CLOCK_SLACK
         }
         return LookUp(found, whole=True)
@@ -266,6 +266,7 @@ async def one_run(
     job: Job, provider: Provider, clock: NightClock, meanwhile: Meanwhile | None
 ) -> tuple[Summary, list[Record]]:
     with Ledger.open(job.output.dir) as ledger:
+        ledger.bind(job.provider.kind)
         admit(job, ledger)
         ledger.recover()
         ledger.resume_paid()

@@ -113,14 +113,18 @@ class Scripted:
         return Completed(self.video_url, 0.06)
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         del since
-        self.look_ups.append(tuple(client_request_ids))
+        self.look_ups.append(tuple(client_request_ids or ()))
         await pace()
         if not self.log_works:
             return LookUp({}, whole=False)
-        found = {sent: self.logged[sent] for sent in client_request_ids if sent in self.logged}
+        found = {
+            sent: self.logged[sent]
+            for sent in client_request_ids or self.logged
+            if sent in self.logged
+        }
         return LookUp(found, whole=True)
 
     async def has_taken(self, count: int) -> None:

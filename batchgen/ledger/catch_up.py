@@ -63,13 +63,13 @@ class TakenIn:
     """What a ledger has learned.
 
     Attributes:
-        generations: Tasks whose generation it did not know.
+        generations: Ids of tasks whose generation it did not know.
         doubtful: Tasks with a submit it did not know and whose fate nobody knows.
         second: Submits it did not know of tasks that have another generation: bought twice.
         strange: Submits of tasks that neither it nor the job has.
     """
 
-    generations: int = 0
+    generations: tuple[str, ...] = ()
     doubtful: int = 0
     second: int = 0
     strange: int = 0
@@ -86,7 +86,7 @@ class TakenIn:
     def __str__(self) -> str:
         """Say what it was, in part of a sentence."""
         said = {
-            "generations are taken in and not bought again": self.generations,
+            "generations are taken in and not bought again": len(self.generations),
             "submits are taken in as unresolved": self.doubtful,
             "were bought a second time": self.second,
             "are of tasks that the job does not have": self.strange,
@@ -119,7 +119,8 @@ def take_in(
         source: Who they are, for the record.
         at: Unix seconds.
     """
-    generations = doubtful = second = strange = 0
+    generations: list[str] = []
+    doubtful = second = strange = 0
     for submit in unknown(db, submits):
         try:
             task = record(db, submit.task_id)
@@ -130,7 +131,8 @@ def take_in(
         if db.execute(held, (submit.generation_id,)).fetchone():
             continue
         if task.client_request_id == submit.client_request_id:
-            generations += take_id(db, task.task_id, submit.generation_id or "", at, detail=source)
+            take_id(db, task.task_id, submit.generation_id or "", at, detail=source)
+            generations.append(task.task_id)
         elif task.generation_id is not None and not _is_over(task):
             _insert(db, task, submit, "resubmitted", source, at)
             second += 1
@@ -138,13 +140,28 @@ def take_in(
             _supersede(db, task, at)
             _insert(db, task, submit, "accepted", source, at)
             _become(db, submit)
-            generations += 1
+            generations.append(task.task_id)
         else:
             _supersede(db, task, at)
             _insert(db, task, submit, "ambiguous", source, at)
             _doubt(db, submit, source)
             doubtful += 1
-    return TakenIn(generations, doubtful, second, strange)
+    return TakenIn(tuple(generations), doubtful, second, strange)
+
+
+def strange(db: sqlite3.Connection, client_request_ids: Iterable[str]) -> list[str]:
+    """Return those that begin with a task of the ledger and are not of a submit it knows.
+
+    A task that is in doubt itself is left out: its own submit is looked up first.
+    """
+    known = "SELECT 1 FROM submits WHERE client_request_id = ?"
+    task = "SELECT 1 FROM tasks WHERE task_id = ? AND status NOT IN ('submitting', 'unresolved')"
+    return [
+        sent
+        for sent in client_request_ids
+        if db.execute(task, (sent.partition(".")[0],)).fetchone()
+        and not db.execute(known, (sent,)).fetchone()
+    ]
 
 
 def _is_over(task: Record) -> bool:

@@ -6,7 +6,7 @@ It never talks to a provider and decides nothing: it checks that a step is allow
 import json
 import secrets
 import sqlite3
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
 from pathlib import Path
@@ -16,7 +16,7 @@ from batchgen.column_types import ColumnType
 from batchgen.errors import LedgerError, RunDirectoryError
 from batchgen.ledger import between, moves, questions, sightings
 from batchgen.ledger.admission import Admission, admit, column_types
-from batchgen.ledger.catch_up import KnownSubmit, TakenIn, take_in, unknown
+from batchgen.ledger.catch_up import KnownSubmit, TakenIn, strange, take_in, unknown
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.sightings import Sightings
@@ -35,6 +35,7 @@ class Ledger:
 
     Attributes:
         when_full: Awaited before a step is tried again on a full disk; None raises instead.
+        is_new: Whether no run has come to it before; known once it is bound to a provider.
         sightings: What is known of the provider's log.
     """
 
@@ -49,6 +50,7 @@ class Ledger:
         """Put the parts together; `open` is the way in."""
         self.directory = directory
         self.when_full: Callable[[LedgerError], Awaitable[None]] | None = None
+        self.is_new = False
         self._descriptor = descriptor
         self._rescue = rescue
         self._writer = writer
@@ -104,14 +106,13 @@ class Ledger:
             RunDirectoryError: It holds another provider's tasks.
         """
 
-        def step(db: sqlite3.Connection) -> str:
-            db.execute(
-                "INSERT OR IGNORE INTO about VALUES ('provider', ?)",
-                (provider_kind,),
-            )
-            return str(db.execute("SELECT value FROM about WHERE key = 'provider'").fetchone()[0])
+        def step(db: sqlite3.Connection) -> tuple[str, bool]:
+            sql = "INSERT OR IGNORE INTO about VALUES ('provider', ?)"
+            is_new = db.execute(sql, (provider_kind,)).rowcount == 1
+            row = db.execute("SELECT value FROM about WHERE key = 'provider'").fetchone()
+            return str(row[0]), is_new
 
-        holder = self._writer.ask(step)
+        holder, self.is_new = self._writer.ask(step)
         if holder != provider_kind:
             raise RunDirectoryError(
                 f"{self.directory.path} holds tasks of the provider {holder}, not {provider_kind}; "
@@ -521,6 +522,26 @@ class Ledger:
             return moves.record(db, task_id)
 
         return await self._record(step)
+
+    async def learn(self, submits: Sequence[KnownSubmit], source: str, *, at: float) -> TakenIn:
+        """As `catch_up`, while a run goes on."""
+        return await self._record(lambda db: take_in(db, submits, source, at))
+
+    async def strange(self, client_request_ids: Collection[str]) -> list[str]:
+        """Return those that name a task, not in doubt itself, and no submit that is known."""
+        return await self._record(lambda db: strange(db, client_request_ids))
+
+    async def last_entry(self) -> float:
+        """Return Unix seconds of the latest submit, or of what came of one; 0 without any."""
+        return await self._record(questions.last_entry)
+
+    async def tasks(self, task_ids: Sequence[str]) -> list[Record]:
+        """Return tasks as they are.
+
+        Raises:
+            LedgerError: One is unknown.
+        """
+        return await self._record(lambda db: [moves.record(db, name) for name in task_ids])
 
     async def resubmit(self, task_id: str, *, at: float) -> Record:
         """Decide, on record, to submit a task in doubt a second time; return it as it is now."""

@@ -40,6 +40,12 @@ def endings(db: sqlite3.Connection) -> list[Ending]:
     return [Ending(*row) for row in rows]
 
 
+def last_entry(db: sqlite3.Connection) -> float:
+    """Return Unix seconds of the latest submit, or of what came of one; 0 without any."""
+    sql = "SELECT max(max(intended_at), max(coalesce(settled_at, 0))) FROM submits"
+    return float(db.execute(sql).fetchone()[0] or 0.0)
+
+
 def committed(db: sqlite3.Connection) -> tuple[float, int]:
     """Return what is spent or reserved, in US dollars, and how many submits that is.
 

@@ -138,16 +138,16 @@ class AimlApi:
         return answer
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         """Look submits up in the request log, page by page, until all are found or too old."""
-        wanted = set(client_request_ids)
+        wanted = None if client_request_ids is None else frozenset(client_request_ids)
         log = LookUp({}, whole=False)
         for _ in range(LOG_READINGS):
             low, high = self._clock.bounds
             log = await self._read_log(wanted, since + low, max(self._now(), since) + high, pace)
             log = replace(log, since=log.since - low)
-            if len(log.found) == len(wanted):
+            if wanted is not None and len(log.found) == len(wanted):
                 break
             # The log's own answers may be the first to say what time it is there.
             earliest, latest = self._clock.bounds
@@ -157,7 +157,7 @@ class AimlApi:
         return log
 
     async def _read_log(
-        self, wanted: Collection[str], since: float, until: float, pace: Pace
+        self, wanted: frozenset[str] | None, since: float, until: float, pace: Pace
     ) -> LookUp:
         """Read the log between two times of the provider's clock, give or take `CLOCK_SLACK`."""
         found: dict[str, str] = {}
@@ -182,9 +182,10 @@ class AimlApi:
             if read is None:
                 break
             rows, more, oldest = read
-            found |= {sent: given for sent, given in rows.items() if given and sent in wanted}
-            listed |= wanted & rows.keys()
-            if not more or len(found) == len(wanted) or (oldest is not None and oldest < start):
+            listed |= rows.keys() if wanted is None else wanted & rows.keys()
+            found |= {sent: given for sent, given in rows.items() if given and sent in listed}
+            complete = wanted is not None and len(found) == len(wanted)
+            if not more or complete or (oldest is not None and oldest < start):
                 whole = True
                 break
         return LookUp(

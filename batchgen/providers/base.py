@@ -51,14 +51,14 @@ class Provider(Protocol):
         """
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         """Look submits up in the provider's request log.
 
         A submit that is found was taken; one that is not may have been taken all the same.
 
         Args:
-            client_request_ids: What the submits were sent with.
+            client_request_ids: What the submits were sent with; None looks for all there are.
             since: Unix seconds by our clock; nothing older is looked at.
             pace: Awaited before each request; a long log takes many.
 

@@ -26,6 +26,7 @@ from batchgen.outcomes import Trouble, describe
 from batchgen.policy import Phase
 from batchgen.providers.base import Provider, lasting_base_url
 from batchgen.run.carry import carry, resume
+from batchgen.run.catch_up import catch_up
 from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
 from batchgen.run.means import Generation, Means
 from batchgen.run.stopping import Stopping
@@ -234,6 +235,8 @@ class Run:
             with self.stopping.new_work():
                 if means.price is None and means.budget.max_usd is not None:
                     means = await self._priced(means)
+                for record, generation in await catch_up(means):
+                    await self._start(carriers, means, record, generation)
                 async with aclosing(self._new_tasks(means)) as new_tasks:
                     async for record in new_tasks:
                         await self._start(carriers, means, record)

@@ -151,11 +151,11 @@ class PointedProvider:
         return await self._inner.fetch(generation_id, model)
 
     async def find(
-        self, client_request_ids: Collection[str], since: float, pace: Pace = at_once
+        self, client_request_ids: Collection[str] | None, since: float, pace: Pace = at_once
     ) -> LookUp:
         """Ask the provider, with the answer as a point: it may hold ids that are lost else."""
         found = await self._inner.find(client_request_ids, since, pace)
-        self._points.reach("found")
+        self._points.reach("listed" if client_request_ids is None else "found")
         return found
 
     async def price(self) -> float | Trouble | None:
