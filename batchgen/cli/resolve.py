@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from batchgen.cli.look import click
-from batchgen.cli.options import run_argument, run_directory
+from batchgen.cli.options import run_argument, run_directory, run_to_go_on
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Mapping
 
+    from batchgen.job import Job
     from batchgen.ledger.ledger import Ledger
     from batchgen.ledger.tables import Record
     from batchgen.task import Status
@@ -26,7 +27,8 @@ def resolve(
     """Settle submits of RUN whose answer was lost: nobody knows whether they were taken.
 
     Without an option it lists them. With --resubmit or --abandon and no TASK it settles all of
-    them. Nothing is sent: the next run goes on with what was decided here.
+    them. Nothing is submitted: the next run goes on with what was decided here. Before an id is
+    adopted, the provider is asked once whether it knows it.
     """
     import time
 
@@ -44,8 +46,13 @@ def resolve(
         raise UsageError("say what became of it: --adopt ID, --resubmit or --abandon")
     if adopt is not None and task is None:
         raise UsageError("--adopt needs the task whose generation it is: batchgen resolve RUN TASK")
-    directory = RunDirectory(run_directory(run))
-    job = saved_job(directory)
+    environment: Mapping[str, str] = {}
+    if adopt is None:
+        job = saved_job(RunDirectory(run_directory(run)))
+    else:
+        job, environment = run_to_go_on(run)
+    directory = RunDirectory(job.output.dir)
+    standing = ""
     with Ledger.open(directory.path) as ledger:
         ledger.recover()
         if not verbs:
@@ -55,7 +62,7 @@ def resolve(
         _check(ledger, chosen, IN_DOUBT if abandon else SETTLED_BY_HAND)
         now = time.time()
         if adopt is not None:
-            _adopt(ledger, chosen[0], adopt, now)
+            standing = _adopt(ledger, chosen[0], adopt, job, environment)
         elif resubmit:
             ledger.submit_again(chosen, at=now)
         else:
@@ -63,17 +70,33 @@ def resolve(
         from batchgen.report.reports import write_reports
 
         write_reports(job, ledger)
-    click.echo(_settled(len(chosen), verbs[0], directory.path))
+    said = _settled(len(chosen), verbs[0], directory.path)
+    click.echo(f"{said} (the provider says: {standing})" if standing else said)
 
 
-def _adopt(ledger: "Ledger", task_id: str, generation_id: str, now: float) -> None:
+def _adopt(
+    ledger: "Ledger",
+    task_id: str,
+    generation_id: str,
+    job: "Job",
+    environment: "Mapping[str, str]",
+) -> str:
+    """Give a task the id that was found for it; return how the provider says that it stands."""
+    import time
+
     from batchgen.errors import UsageError
     from batchgen.providers.wire import usable_id
 
     if not usable_id(generation_id):
         raise UsageError("--adopt takes a generation id as the provider's log shows it")
-    if not ledger.adopt(task_id, generation_id, at=now):
+    from batchgen.cli.adoption import check_id
+
+    task = next(record.task for record in ledger.records() if record.task_id == task_id)
+    model = str(task.params["model"])
+    standing = check_id(job, ledger.directory, environment, generation_id, model)
+    if not ledger.adopt(task_id, generation_id, at=time.time()):
         raise UsageError("another task of this run has this generation id already")
+    return standing
 
 
 def _check(ledger: "Ledger", task_ids: list[str], open_to: "Collection[Status]") -> None:

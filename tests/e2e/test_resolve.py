@@ -179,3 +179,24 @@ def test_a_task_that_is_done_and_an_id_that_is_taken_are_refused(
     settled = batchgen("resolve", run, heron, "--resubmit")
     assert settled.returncode == 2
     assert "is succeeded: there is nothing to settle" in settled.stderr
+
+
+def test_an_id_that_the_provider_does_not_know_is_not_adopted(
+    batchgen: Batchgen, run: Path, url: str
+) -> None:
+    heron, *_ = task_ids(run)
+    generation_id = submit(url, "A heron")
+    mistyped = generation_id.replace(generation_id[:4], "ffff", 1)
+    refused = batchgen("resolve", run, heron, "--adopt", mistyped)
+    assert refused.returncode == 2
+    assert f"does not know the generation {mistyped}" in refused.stderr
+    unreachable = batchgen(
+        *("resolve", run, heron, "--adopt", generation_id), BATCHGEN_BASE_URL="http://127.0.0.1:9"
+    )
+    assert unreachable.returncode == 4
+    assert "could not be asked" in unreachable.stderr
+    assert "nothing was changed" in unreachable.stderr
+    assert dict(outcomes(run))[f"{heron}.lost"] != "accepted"
+    adopted = batchgen("resolve", run, heron, "--adopt", generation_id)
+    assert adopted.stdout.startswith("1 task adopted: the next run fetches its video (the provider")
+    assert account(url)["submits"] == 1
