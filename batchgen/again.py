@@ -11,7 +11,7 @@ from batchgen.job import Job
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
 from batchgen.reseeding import with_another_seed
-from batchgen.task import Cause, Status, Task
+from batchgen.task import FORGOTTEN, Cause, Status, Task
 
 _OWN_CODES: Final = frozenset(
     {"moderation", "rejected", "no_video", "fetch_refused", "download_failed"}
@@ -29,7 +29,7 @@ class Again:
     no longer, and is never tried again. Every later run of the unchanged job, which only knows the
     seed that failed, has the replacement in its place; a job without the failed task has neither.
     What was paid for already (a generation that took too long, a download that failed) is asked for
-    by its id, and gets no new seed.
+    by its id, and gets no new seed; where the provider forgot the id, it is submitted anew.
 
     Attributes:
         reasons: Only those that ended for one of these: an error code, a status (`failed`,
@@ -67,10 +67,27 @@ def unmatched_reasons(ledger: Ledger, reasons: Sequence[str]) -> list[str]:
     raise UsageError(f"no task of {path} ended with {', '.join(unknown)}; {said}{hint}")
 
 
-def tried_again(job: Job, ledger: Ledger, again: Again) -> list[str]:
+def paid_twice(ledger: Ledger, again: Again) -> str | None:
+    """Say in a sentence what `tried_again` may pay for a second time; None where nothing."""
+    known = (Status.FAILED, Cause.FETCH, FORGOTTEN)
+    if again.reasons and not set(again.reasons).intersection(known):
+        return None
+    forgotten = ledger.forgotten()
+    if not forgotten:
+        return None
+    prices = [price for _, price in forgotten if price is not None]
+    cost = f" (${sum(prices):.2f} so far)" if prices else ""
+    were = "1 generation was" if len(forgotten) == 1 else f"{len(forgotten)} generations were"
+    return (
+        f"{were} paid for{cost} and then forgotten by the provider: submitted again, each may be "
+        "paid for a second time"
+    )
+
+
+def tried_again(job: Job, ledger: Ledger, again: Again, *, at: float) -> list[str]:
     """Make failed tasks ready to be submitted; return the ids of all that wait for it."""
     if not again.new_seed:
-        return ledger.retry(again.reasons)
+        return ledger.retry(again.reasons, at=at)
 
     def another(record: Record, number: int) -> tuple[Task, str]:
         task = with_another_seed(job, record.task, number)

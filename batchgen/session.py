@@ -15,7 +15,7 @@ import anyio.abc
 import anyio.to_thread
 
 from batchgen import names
-from batchgen.again import Again, tried_again, unmatched_reasons
+from batchgen.again import Again, paid_twice, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
 from batchgen.deadline import in_words
 from batchgen.errors import BatchgenError, RunDirectoryError, first_error
@@ -251,8 +251,14 @@ async def open_session(
             watchers(Notice(f"{missing} videos are no longer on disk; fetching them by their ids"))
         if again is not None and (unmatched := unmatched_reasons(ledger, again.reasons)):
             watchers(Notice(f"no task ended with {', '.join(unmatched)}"))
-        ledger.resume_paid(again.reasons if again is not None else ())
-        retried = tried_again(job, ledger, again) if again is not None else []
+        retried: list[str] = []
+        if again is None:
+            ledger.resume_paid()
+        else:
+            ledger.resume_paid(again.reasons, forgotten=False)
+            if (said := paid_twice(ledger, again)) is not None:
+                watchers(Notice(said, Level.WARNING))
+            retried = tried_again(job, ledger, again, at=clock.now())
         with _placed(ledger):
             ledger.directory.clear_parts()
         run = Run(

@@ -83,6 +83,10 @@ class Cause(StrEnum):
     """The video exists, its file could not be had: fetching it again is free."""
 
 
+FORGOTTEN: Final = "forgotten"
+"""The error code of a task whose generation id the provider gave and no longer knows."""
+
+
 @dataclass(frozen=True, slots=True)
 class Task:
     """One video wanted.

@@ -250,7 +250,7 @@ def test_what_a_retry_superseded_is_not_taken_for_news(tmp_path: Path) -> None:
         admit(made, ledger)
         [record] = ledger.records()
         anyio.run(failed, ledger, record.task_id)
-        ledger.retry()
+        ledger.retry(at=3.0)
         assert not ledger.unknown([submit(record.task_id, "first", "id:1")])
 
 

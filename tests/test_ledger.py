@@ -30,7 +30,7 @@ from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.tables import LONGEST_PATH, Record, refusal
 from batchgen.models import Scalar
-from batchgen.task import TRANSITIONS, Cause, Status, Task
+from batchgen.task import FORGOTTEN, TRANSITIONS, Cause, Status, Task
 
 NOW = 1_785_585_600.0
 
@@ -883,10 +883,10 @@ def test_failed_tasks_are_tried_again_without_their_old_id_and_paid_ones_are_not
     ledger: Ledger,
 ) -> None:
     prepared_failures(ledger)
-    assert ledger.retry(["nothing of the kind"]) == []
-    assert ledger.retry(["rejected"]) == ["task00000003"]
+    assert ledger.retry(["nothing of the kind"], at=NOW) == []
+    assert ledger.retry(["rejected"], at=NOW) == ["task00000003"]
     # What an earlier retry did not come to is still to be done.
-    assert ledger.retry() == ["task00000002", "task00000003"]
+    assert ledger.retry(at=NOW) == ["task00000002", "task00000003"]
     found = by_id(ledger)
     for name in ("task00000002", "task00000003"):
         assert found[name].status == "pending"
@@ -900,7 +900,67 @@ def test_failed_tasks_are_tried_again_without_their_old_id_and_paid_ones_are_not
 def test_a_failed_task_the_job_no_longer_has_is_not_tried_again(ledger: Ledger) -> None:
     prepared_failures(ledger)
     ledger.admit(tasks(range(3, 6)))
-    assert ledger.retry() == ["task00000003"]
+    assert ledger.retry(at=NOW) == ["task00000003"]
+
+
+def forget(ledger: Ledger, usd: float | None) -> None:
+    """Have the provider forget task 0, of which it had charged `usd`, and task 1, unfinished."""
+    ledger.admit(tasks(range(3)))
+
+    async def go() -> None:
+        for name in ("task00000000", "task00000001"):
+            await bring(ledger, name, Status.IN_FLIGHT)
+        await complete(ledger, "task00000000", usd=usd)
+        await ledger.expired("task00000000")
+        for name in ("task00000000", "task00000001"):
+            await ledger.failed(name, Cause.FETCH, FORGOTTEN, "HTTP 404", at=NOW)
+
+    asyncio.run(go())
+
+
+def test_an_id_that_the_provider_forgot_is_asked_about_by_a_run_and_made_anew_by_a_retry(
+    ledger: Ledger,
+) -> None:
+    forget(ledger, 0.25)
+    assert ledger.resume_paid(forgotten=False) == 0
+    before, submits = ledger.committed()
+    assert submits == 2
+    assert [cost for _, cost in ledger.forgotten()] == [0.25, 0.06], "charged, and reserved"
+    assert ledger.retry(["moderation"], at=NOW) == []
+    assert ledger.retry([FORGOTTEN], at=NOW) == ["task00000000", "task00000001"]
+    assert ledger.forgotten() == []
+    assert {record.generation_id for record in ledger.records()} == {None}
+    usd, submits = ledger.committed()
+    assert usd == pytest.approx(before), "what was paid stays counted"
+    assert submits == 2
+
+
+def test_a_run_asks_about_a_forgotten_id_again_and_submits_nothing(ledger: Ledger) -> None:
+    forget(ledger, None)
+    assert ledger.resume_paid() == 2
+    assert {record.generation_id for record in ledger.under_way()} == {
+        "gen-task00000000",
+        "gen-task00000001",
+    }
+
+
+def test_a_forgotten_id_that_is_replaced_is_asked_about_no_more(ledger: Ledger) -> None:
+    forget(ledger, None)
+    assert ledger.replace(another) == ["task00000000a", "task00000001a"]
+    assert ledger.resume_paid() == 0
+    assert ledger.committed()[1] == 2
+
+
+def test_a_person_may_have_one_forgotten_id_made_again(ledger: Ledger) -> None:
+    forget(ledger, 0.25)
+    before, _ = ledger.committed()
+    ledger.submit_again(["task00000000"], at=NOW)
+    found = by_id(ledger)
+    assert (found["task00000000"].status, found["task00000000"].generation_id) == ("pending", None)
+    assert found["task00000001"].status == "failed"
+    usd, submits = ledger.committed()
+    assert usd == pytest.approx(before)
+    assert submits == 2
 
 
 def another(record: Record, number: int) -> tuple[Task, str]:
@@ -921,7 +981,7 @@ def test_a_replaced_task_stays_as_it_failed_and_another_waits_in_its_place(ledge
     assert (made.idx, made.position) == (failed.idx, failed.position)
     assert sum(ledger.counts().values()) == 6
     # What an earlier retry did not come to is still to be done; what was replaced never is again.
-    assert ledger.retry() == ["task00000002", "task00000003a"]
+    assert ledger.retry(at=NOW) == ["task00000002", "task00000003a"]
 
 
 def test_what_is_paid_for_is_not_replaced(ledger: Ledger) -> None:
@@ -1115,7 +1175,7 @@ class Steps(RuleBasedStateMachine):
     @rule()
     def retried(self) -> None:
         failed = [name for name, status in self.model.items() if status is Status.FAILED]
-        waiting = self.ledger.retry()
+        waiting = self.ledger.retry(at=NOW)
         # With them come tasks that an earlier retry did not come to.
         assert set(failed) <= set(waiting)
         assert {self.model[name] for name in set(waiting) - set(failed)} <= {Status.PENDING}

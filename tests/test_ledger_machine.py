@@ -65,7 +65,7 @@ from batchgen.run import Run
 from batchgen.rundir import RunDirectory
 from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit
-from batchgen.task import TRANSITIONS, Cause, Status, Task
+from batchgen.task import FORGOTTEN, TRANSITIONS, Cause, Status, Task
 from batchgen.transfer import open_transfer
 from tests import virtual_time
 from tests.virtual_time import NightClock
@@ -126,6 +126,16 @@ class Expected:
     sha256: str | None = None
     attempts: int = 0
     replaced_by: str | None = None
+
+    @property
+    def is_forgotten(self) -> bool:
+        return self.status is Status.FAILED and (self.cause, self.code) == (Cause.FETCH, FORGOTTEN)
+
+    @property
+    def is_made_again(self) -> bool:
+        """Tell whether a retry submits it anew."""
+        nothing_made = self.cause in (Cause.SUBMIT, Cause.GENERATION) or self.is_forgotten
+        return self.status is Status.FAILED and not self.gone and nothing_made
 
     def forget(self) -> None:
         """Forget everything that came of earlier submits, as a retry does."""
@@ -386,7 +396,9 @@ class LedgerMachine(RuleBasedStateMachine):
         if task:
             task.cause = task.code = None
 
-    @rule(number=TASKS, cause=st.sampled_from(Cause), code=st.sampled_from(["one", "two"]))
+    @rule(
+        number=TASKS, cause=st.sampled_from(Cause), code=st.sampled_from(["one", "two", FORGOTTEN])
+    )
     def failed(self, number: int, cause: Cause, code: str) -> None:
         name = self._aimed(number, Status.SUBMITTING, Status.IN_FLIGHT, Status.COMPLETED)
         possible = {
@@ -419,6 +431,7 @@ class LedgerMachine(RuleBasedStateMachine):
             task
             for task in self.tasks.values()
             if task.generation_id is not None
+            and task.replaced_by is None
             and (
                 task.status is Status.TIMED_OUT
                 or (task.status is Status.FAILED and task.cause in (Cause.FETCH, Cause.DOWNLOAD))
@@ -432,15 +445,15 @@ class LedgerMachine(RuleBasedStateMachine):
     @rule(codes=st.sampled_from([(), ("one",), ("none",)]))
     def retried(self, codes: tuple[str, ...]) -> None:
         for task in self.tasks.values():
-            if (
-                task.status is Status.FAILED
-                and not task.gone
-                and task.cause in (Cause.SUBMIT, Cause.GENERATION)
-                and (not codes or task.code in codes)
-            ):
+            if task.is_made_again and (not codes or task.code in codes):
+                if task.is_forgotten:
+                    # It was taken and made again: what it has cost stays counted.
+                    submit = self.submits[str(task.sent)]
+                    submit.decided = True
+                    submit.usd = task.cost if task.cost is not None else submit.usd
                 task.status = Status.PENDING
                 task.forget()
-        assert set(self.ledger.retry(codes)) == self._waiting()
+        assert set(self.ledger.retry(codes, at=3.0)) == self._waiting()
 
     def _waiting(self) -> set[str]:
         made = {task.replaced_by for task in self.tasks.values()}
@@ -458,10 +471,7 @@ class LedgerMachine(RuleBasedStateMachine):
         chosen = [
             name
             for name, task in self.tasks.items()
-            if task.status is Status.FAILED
-            and not task.gone
-            and task.cause in (Cause.SUBMIT, Cause.GENERATION)
-            and (not codes or task.code in codes or task.cause in codes)
+            if task.is_made_again and (not codes or task.code in codes or task.cause in codes)
         ]
         for name in chosen:
             self.tasks[name].gone = True
@@ -971,7 +981,7 @@ class RunMachine(RuleBasedStateMachine):
             ledger.refetch_missing()
             ledger.resume_paid()
             if again:
-                ledger.retry()
+                ledger.retry(at=3.0)
             ledger.directory.clear_parts()
             async with open_transfer(base_url=line.base_url, seconds=60) as transfer:
                 run = Run(job, ledger, line, transfer, clock=clock, rng=virtual_time.dice())

@@ -102,6 +102,7 @@ class Provider:
         bodies: What was wanted, for every submit it took.
         asked: Times of all requests of a phase, in seconds after dusk.
         makes: Seconds it takes to make a video; twice that for every second one.
+        stuck: Generations that stay in the queue.
         answers_after: Seconds until a submit that is taken is answered.
     """
 
@@ -116,6 +117,7 @@ class Provider:
         self._born: dict[str, float] = {}
         self.makes = 200.0
         self.answers_after = 0.0
+        self.stuck: set[str] = set()
         self.taken: dict[str, str] = {}
         self.bodies: Counter[bytes] = Counter()
         self.asked: dict[Phase, list[float]] = {phase: [] for phase in Phase}
@@ -153,7 +155,7 @@ class Provider:
             return trouble[1]
         age = self._clock.outside() - self._born[generation_id]
         slow = int(generation_id.removeprefix("id:")) % 2
-        if age < self.makes * (1 + slow):
+        if generation_id in self.stuck or age < self.makes * (1 + slow):
             return Pending("queued", queued=True)
         return Completed(self._video_url, 0.06)
 
@@ -675,6 +677,99 @@ def test_one_id_that_is_always_refused_holds_no_other_up(tmp_path: Path, number:
     (refused,) = [record for record in morning.records if record.status == Status.FAILED]
     assert (refused.error_code, refused.generation_id) == ("fetch_refused", "id:3")
     assert morning.hours < 0.6
+
+
+def leave_at(seconds: float) -> Meanwhile:
+    async def leave(run: Run, clock: NightClock, provider: Provider) -> None:
+        del provider
+        await clock.sleep(seconds)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    return leave
+
+
+def forgets(*numbers: int) -> list[Fault]:
+    """Return faults of a provider that forgets generations after a first run of 100 s."""
+    return [
+        replace(always(status(404, "not found"), f"id:{number}"), begin=100.0) for number in numbers
+    ]
+
+
+@pytest.mark.parametrize("rest", [0.0, HOUR])
+def test_ids_that_the_provider_forgot_hold_no_new_work_up_and_are_never_bought_again(
+    tmp_path: Path, rest: float
+) -> None:
+    morning = spend(tmp_path, *forgets(0, 1, 2), meanwhile=leave_at(100.0), runs=3, rest=rest)
+    first, second, third = morning.summaries
+    assert first.counts == {Status.IN_FLIGHT: 4, Status.PENDING: TASKS - 4}
+    for summary in (second, third):
+        assert summary.counts == {Status.FAILED: 3, Status.SUCCEEDED: TASKS - 3}
+    lost = [record for record in morning.records if record.status == Status.FAILED]
+    assert {(record.error_code, record.cause) for record in lost} == {("forgotten", "fetch")}
+    # New work begins as soon as the first of them was asked about, or at once.
+    began = next(when for when in morning.provider.asked[Phase.SUBMIT] if when >= 100.0)
+    assert began - (100.0 + rest) < 10
+    assert third.seconds < 300, "a few questions each, and no more"
+    morning.paid_once()
+
+
+def test_an_id_of_an_earlier_run_that_is_alive_is_fetched_before_new_work_is_done(
+    tmp_path: Path,
+) -> None:
+    lost = forgets(*range(3))
+    morning = spend(tmp_path, *lost, meanwhile=leave_at(100.0), runs=2, rest=HOUR)
+    began = morning.summaries[0].seconds + HOUR
+    (alive,) = [record for record in morning.records if record.generation_id == "id:3"]
+    assert (alive.downloaded_at or 0.0) - virtual_time.DUSK - began < 10
+
+
+def test_what_an_earlier_run_gave_up_holds_no_new_work_up_though_it_is_still_pending(
+    tmp_path: Path,
+) -> None:
+    async def leave(run: Run, clock: NightClock, provider: Provider) -> None:
+        await leave_at(100.0)(run, clock, provider)
+        provider.stuck = set(provider.taken.values())
+
+    morning = spend(tmp_path, meanwhile=leave, runs=2, rest=HOUR)
+    assert morning.summary.counts == {Status.TIMED_OUT: 4, Status.SUCCEEDED: TASKS - 4}
+    began = next(when for when in morning.provider.asked[Phase.SUBMIT] if when >= 100.0)
+    assert began - (100.0 + HOUR) < 10
+    # Its half hour is over when the others have long been made.
+    assert morning.summary.seconds < 0.6 * HOUR
+
+
+def test_what_the_provider_is_still_at_work_on_takes_up_slots_of_the_next_run(
+    tmp_path: Path,
+) -> None:
+    morning = spend(tmp_path, meanwhile=leave_at(100.0), runs=2)
+    morning.all_is_well()
+    began = next(when for when in morning.provider.asked[Phase.SUBMIT] if when >= 100.0)
+    assert began >= 200.0, "none of the four was done before"
+
+
+def test_an_id_that_is_forgotten_in_mid_run_gives_its_slot_back(tmp_path: Path) -> None:
+    fault = replace(always(status(404, "not found"), "id:1"), begin=50.0)
+    morning = spend(
+        tmp_path, fault, concurrency=2, tasks=20, timeout=TimeoutSettings(generation=HOUR)
+    )
+    assert morning.summary.counts == {Status.FAILED: 1, Status.SUCCEEDED: 19}
+    (lost,) = [record for record in morning.records if record.status == Status.FAILED]
+    assert (lost.generation_id, lost.error_code) == ("id:1", "forgotten")
+    last = max(record.submitted_at or 0.0 for record in morning.records)
+    # 19 videos of 300 s on average, two at once; with one slot alone it would be nearly twice that.
+    assert last - virtual_time.DUSK < HOUR
+    morning.paid_once(20)
+
+
+def test_a_provider_that_knows_none_of_its_ids_is_sent_no_more_than_the_slots_hold(
+    tmp_path: Path,
+) -> None:
+    fault = Fault(begin=0, end=100 * HOUR, answer=status(404), phases=(Phase.FETCH,))
+    morning = spend(tmp_path, fault, tasks=60)
+    assert morning.summary.reason is Reason.FAILURES
+    assert len(morning.provider.taken) <= 10 + 4
+    assert len([when for when in morning.provider.asked[Phase.SUBMIT] if when < HOUR / 2]) == 4
+    morning.paid_once(60)
 
 
 # A run that is to end.

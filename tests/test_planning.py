@@ -335,7 +335,7 @@ def test_a_replacement_whose_seed_the_job_names_itself_is_counted_once(tmp_path:
         ledger.bind("aimlapi")
         admit(wanted, ledger)
         go(fail(ledger, ids[0]))
-        tried_again(wanted, ledger, Again(new_seed=True))
+        tried_again(wanted, ledger, Again(new_seed=True), at=0.0)
         waiting = [record for record in ledger.records() if record.status == "pending"]
         another = next(record for record in waiting if record.task_id not in ids)
 

@@ -10,7 +10,7 @@ from batchgen.errors import LedgerError
 from batchgen.ledger.admission import insert
 from batchgen.ledger.moves import move, record, settle_submit, take_id
 from batchgen.ledger.tables import SELECT, Record, file_name
-from batchgen.task import Cause, Status, Task
+from batchgen.task import FORGOTTEN, Cause, Status, Task
 
 IN_DOUBT: Final = frozenset({Status.UNRESOLVED})
 """Where a submit may be given up."""
@@ -51,30 +51,57 @@ def refetch_missing(db: sqlite3.Connection, folder: Path) -> int:
     return len(missing)
 
 
-def resume_paid(db: sqlite3.Connection, reasons: Sequence[str]) -> int:
-    """Put tasks with an id worth asking about back in flight; count them."""
+def resume_paid(db: sqlite3.Connection, reasons: Sequence[str], *, forgotten: bool) -> int:
+    """Put tasks with an id worth asking about back in flight; count them.
+
+    Args:
+        db: The database, in a transaction.
+        reasons: Only tasks that ended for one of these; all where empty.
+        forgotten: Whether an id that the provider did not know any more is asked about again.
+    """
     sql = (
         "UPDATE tasks SET status = 'in_flight', error_code = NULL, error_message = NULL,"
-        " cause = NULL WHERE generation_id IS NOT NULL AND (status = 'timed_out'"
+        " cause = NULL WHERE generation_id IS NOT NULL AND replaced_by IS NULL"
+        " AND (? OR error_code IS NOT ?) AND (status = 'timed_out'"
         f" OR (status = 'failed' AND cause IN ('fetch', 'download'))){_only(reasons)}"
     )
-    return db.execute(sql, _places(reasons)).rowcount
+    return db.execute(sql, (forgotten, FORGOTTEN, *_places(reasons))).rowcount
 
 
-_TO_SUBMIT_ANEW: Final = "status = 'failed' AND NOT gone AND cause IN ('submit', 'generation')"
+_LOST: Final = f"cause = 'fetch' AND error_code = '{FORGOTTEN}'"
+_FORGOTTEN: Final = f"status = 'failed' AND NOT gone AND {_LOST}"
+_TO_SUBMIT_ANEW: Final = (
+    f"status = 'failed' AND NOT gone AND (cause IN ('submit', 'generation') OR {_LOST})"
+)
+_CLEARED: Final = (
+    "generation_id = NULL, video_url = NULL, client_request_id = NULL, submitted_at = NULL,"
+    " completed_at = NULL, polls = 0, queue_s = NULL, generate_s = NULL, cost_usd = NULL,"
+    " cost_is_estimate = NULL, error_code = NULL, error_message = NULL, cause = NULL"
+)
+"""What a task's row says of its latest submit and what came of it, taken away."""
 
 
-def retry(db: sqlite3.Connection, reasons: Sequence[str]) -> list[str]:
+def retry(db: sqlite3.Connection, reasons: Sequence[str], at: float) -> list[str]:
     """Make failed tasks pending again; return the ids of all that wait to be submitted anew."""
-    sql = (
-        "UPDATE tasks SET status = 'pending', generation_id = NULL, video_url = NULL,"
-        " client_request_id = NULL, submitted_at = NULL, completed_at = NULL, polls = 0,"
-        " queue_s = NULL, generate_s = NULL, cost_usd = NULL, cost_is_estimate = NULL,"
-        " error_code = NULL, error_message = NULL, cause = NULL"
-        f" WHERE {_TO_SUBMIT_ANEW}{_only(reasons)}"
+    _keep_forgotten(db, f"{_FORGOTTEN}{_only(reasons)}", _places(reasons), at)
+    db.execute(
+        f"UPDATE tasks SET status = 'pending', {_CLEARED} WHERE {_TO_SUBMIT_ANEW}{_only(reasons)}",
+        _places(reasons),
     )
-    db.execute(sql, _places(reasons))
     return _waiting(db)
+
+
+def _keep_forgotten(
+    db: sqlite3.Connection, which: str, values: Sequence[object], at: float
+) -> None:
+    """Note that submits were taken, are made again, and what they have cost or may have."""
+    db.execute(
+        "UPDATE submits SET outcome = 'resubmitted', detail = 'the provider forgot its id',"
+        " settled_at = ?, reserved_usd = coalesce((SELECT cost_usd FROM tasks"
+        " WHERE tasks.client_request_id = submits.client_request_id), reserved_usd)"
+        f" WHERE client_request_id IN (SELECT client_request_id FROM tasks WHERE {which})",
+        (at, *values),
+    )
 
 
 def replace(
@@ -118,23 +145,19 @@ def _waiting(db: sqlite3.Connection) -> list[str]:
 
 
 def resubmit(db: sqlite3.Connection, task_id: str, at: float) -> None:
-    """Decide, on record, that a task in doubt is submitted a second time.
+    """Decide, on record, that a task in doubt, or one that was forgotten, is submitted again.
 
     Raises:
-        LedgerError: It is unknown, or its submit is not in doubt.
+        LedgerError: It is unknown, or its submit is neither.
     """
-    _refuse_unless(db, task_id, SETTLED_BY_HAND)
-    settle_submit(db, task_id, "resubmitted", at)
-    move(
-        db,
-        task_id,
-        Status.PENDING,
-        client_request_id=None,
-        submitted_at=None,
-        error_code=None,
-        error_message=None,
-        cause=None,
-    )
+    task = record(db, task_id)
+    if (task.status, task.cause, task.error_code) == (Status.FAILED, Cause.FETCH, FORGOTTEN):
+        _keep_forgotten(db, "task_id = ?", (task_id,), at)
+    else:
+        _refuse_unless(db, task_id, SETTLED_BY_HAND)
+        settle_submit(db, task_id, "resubmitted", at)
+    move(db, task_id, Status.PENDING)
+    db.execute(f"UPDATE tasks SET {_CLEARED} WHERE task_id = ?", (task_id,))
 
 
 def adopt(db: sqlite3.Connection, task_id: str, generation_id: str, at: float) -> bool:
@@ -170,11 +193,25 @@ def abandon(db: sqlite3.Connection, task_id: str, at: float) -> None:
 
 def in_doubt(db: sqlite3.Connection) -> list[tuple[Record, float | None]]:
     """Return the tasks whose submit is in doubt, oldest first, each with its reserved cost."""
-    sql = f"{SELECT} WHERE status = 'unresolved' ORDER BY submitted_at"
+    return _priced(db, "status = 'unresolved'")
+
+
+def forgotten(db: sqlite3.Connection) -> list[tuple[Record, float | None]]:
+    """Return the tasks whose id the provider forgot, oldest first, each with what it cost."""
+    return [
+        (record, record.cost_usd if record.cost_usd is not None else reserved)
+        for record, reserved in _priced(db, _FORGOTTEN)
+    ]
+
+
+def _priced(db: sqlite3.Connection, which: str) -> list[tuple[Record, float | None]]:
+    """Return tasks, oldest first, each with what is reserved for its latest submit."""
     price = "SELECT reserved_usd FROM submits WHERE client_request_id = ?"
     return [
         (record, (db.execute(price, (record.client_request_id,)).fetchone() or (None,))[0])
-        for record in [Record(*row) for row in db.execute(sql)]
+        for record in [
+            Record(*row) for row in db.execute(f"{SELECT} WHERE {which} ORDER BY submitted_at")
+        ]
     ]
 
 

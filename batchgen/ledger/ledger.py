@@ -178,7 +178,7 @@ class Ledger:
                 raise LedgerError(f"cannot write to {path}: {error.strerror or error}") from error
         return doubtful
 
-    def resume_paid(self, reasons: Sequence[str] = ()) -> int:
+    def resume_paid(self, reasons: Sequence[str] = (), *, forgotten: bool = True) -> int:
         """Put tasks that have an id worth asking about back in flight; return how many.
 
         A poll that timed out and a download that failed are free to try again: the id was paid for.
@@ -186,8 +186,10 @@ class Ledger:
         Args:
             reasons: Only tasks that ended for one of these, as `Ending.matches` has it; all where
                 empty.
+            forgotten: Whether an id that the provider did not know any more is asked about again;
+                if not, it is left to `retry`.
         """
-        return self._writer.ask(lambda db: between.resume_paid(db, reasons))
+        return self._writer.ask(lambda db: between.resume_paid(db, reasons, forgotten=forgotten))
 
     def refetch_missing(self) -> int:
         """Put tasks whose file has vanished back in flight, to be fetched by their id; count them.
@@ -197,20 +199,22 @@ class Ledger:
         folder = self.directory.path
         return self._writer.ask(lambda db: between.refetch_missing(db, folder))
 
-    def retry(self, reasons: Sequence[str] = ()) -> list[str]:
+    def retry(self, reasons: Sequence[str] = (), *, at: float) -> list[str]:
         """Make failed tasks pending again, so that they are submitted anew.
 
-        Those with an id worth asking about are left to `resume_paid`.
+        Those with an id worth asking about are left to `resume_paid`. One whose id the provider
+        forgot is submitted anew, on record; what it has cost stays counted.
 
         Args:
             reasons: Only tasks that failed for one of these, as `Ending.matches` has it; all where
                 empty.
+            at: Unix seconds.
 
         Returns:
             The ids of all tasks that wait to be submitted anew, also those that an earlier retry
             did not come to.
         """
-        return self._writer.ask(lambda db: between.retry(db, reasons))
+        return self._writer.ask(lambda db: between.retry(db, reasons, at))
 
     def replace(
         self, another: Callable[[Record, int], tuple[Task, str]], reasons: Sequence[str] = ()
@@ -237,6 +241,13 @@ class Ledger:
         """
         return self._writer.ask(between.in_doubt)
 
+    def forgotten(self) -> list[tuple[Record, float | None]]:
+        """Return the tasks whose id the provider forgot, oldest first, each with what it cost.
+
+        In US dollars, or what was reserved for it; None where nobody knows.
+        """
+        return self._writer.ask(between.forgotten)
+
     def adopt(self, task_id: str, generation_id: str, *, at: float) -> bool:
         """Give a submit in doubt the id that a person found for it, at Unix seconds `at`.
 
@@ -249,10 +260,10 @@ class Ledger:
         return self._writer.ask(lambda db: between.adopt(db, task_id, generation_id, at))
 
     def submit_again(self, task_ids: Sequence[str], *, at: float) -> None:
-        """Decide, on record, that tasks in doubt are submitted a second time: all or none of them.
+        """Decide, on record, that tasks are submitted a second time: all or none of them.
 
         Raises:
-            LedgerError: A task is unknown, or its submit is not in doubt.
+            LedgerError: A task is unknown, or its submit is neither in doubt nor forgotten.
         """
 
         def step(db: sqlite3.Connection) -> None:

@@ -96,7 +96,8 @@ def settle_submit(
         detail: Why.
     """
     db.execute(
-        "UPDATE submits SET outcome = ?, generation_id = ?, detail = ?, settled_at = ?"
+        "UPDATE submits SET outcome = ?, generation_id = coalesce(?, generation_id), detail = ?,"
+        " settled_at = ?"
         " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
         (outcome, generation_id, short(detail) if detail else None, at, task_id),
     )

@@ -20,7 +20,7 @@ from batchgen.planning.axes import Cut, Cuts, axis_values
 from batchgen.planning.estimate import Price, PriceSource, Requests
 from batchgen.report.known import known_submits
 from batchgen.rundir import RunDirectory
-from batchgen.task import Cause, Status, Task
+from batchgen.task import FORGOTTEN, Cause, Status, Task
 
 FIRST_TASKS: Final = 5
 _BATCH: Final = 500
@@ -287,6 +287,8 @@ def _word(standing: Standing | None) -> str:
     match standing:
         case None | Standing(status=Status.PENDING):
             return "new"
+        case Standing(status=Status.FAILED, code=code) if code == FORGOTTEN:
+            return "failed"
         case (
             Standing(status=Status.IN_FLIGHT | Status.COMPLETED)
             | Standing(status=Status.SUBMITTING | Status.UNRESOLVED, paid=True)

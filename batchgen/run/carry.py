@@ -20,15 +20,15 @@ async def carry(means: Means, record: Record, slot: object) -> None:
     """
     try:
         generation = await submit(means, record)
-        video = await _completed(means, record, generation) if generation else None
+        video = await _completed(means, record, generation, slot) if generation else None
     finally:
         means.traffic.give_slot_back(slot)
     if generation is not None and video is not None:
         await _downloaded(means, record, generation, video)
 
 
-async def resume(means: Means, record: Record, generation: Generation, slot: object) -> None:
-    """Go on with a task, which holds a slot, from the id it was given earlier."""
+async def resume(means: Means, record: Record, generation: Generation, slot: object | None) -> None:
+    """Go on with a task, which may hold a slot, from the id it was given earlier."""
     try:
         if record.status == Status.COMPLETED:
             if await adopt_file(means, record):
@@ -36,16 +36,18 @@ async def resume(means: Means, record: Record, generation: Generation, slot: obj
             # Its address was signed for the run that was cut off.
             await means.ledger.expired(record.task_id)
             means.tally.moved(record, Status.COMPLETED, Status.IN_FLIGHT)
-        video = await _completed(means, record, generation)
+        video = await _completed(means, record, generation, slot)
     finally:
         means.traffic.give_slot_back(slot)
     if video is not None:
         await _downloaded(means, record, generation, video)
 
 
-async def _completed(means: Means, record: Record, generation: Generation) -> Completed | None:
+async def _completed(
+    means: Means, record: Record, generation: Generation, slot: object | None
+) -> Completed | None:
     with means.tally.during(Phase.FETCH):
-        return await completion(means, record, generation)
+        return await completion(means, record, generation, slot)
 
 
 async def _downloaded(

@@ -51,11 +51,13 @@ class Generation:
         taken: Wall-clock seconds of the submit.
         resumed: Whether it may be done already when it is first asked about: its submit was not
             answered in this run, or only a new address is wanted.
+        once: Whether it is asked about once only: its task is no longer in the job.
     """
 
     id: str
     taken: float
     resumed: bool = False
+    once: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +138,9 @@ class Means:
             retry_after=trouble.retry_after if isinstance(trouble, Answered) else None,
         )
 
-    def failed(self, record: Record, before: Status, said: str, *, free: bool) -> None:
+    def failed(
+        self, record: Record, before: Status, said: str, *, free: bool, earlier: bool = False
+    ) -> None:
         """Count a failed task; too many in a row drain the run.
 
         Args:
@@ -144,8 +148,9 @@ class Means:
             before: Its status until now.
             said: Why.
             free: Whether the provider charges nothing for it.
+            earlier: Whether it failed in an earlier run, really: it says nothing of this one.
         """
-        self.tally.moved(record, before, Status.FAILED, message=said)
+        self.tally.moved(record, before, Status.FAILED, message=said, in_a_row=not earlier)
         if free:
             self.tally.release(self.price)
         limit = self.settings.stop_if_failures

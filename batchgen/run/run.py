@@ -89,7 +89,8 @@ class Run:
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._carrying = 0
-        self._dispatching = True
+        self._beside = 0
+        self._sources = 2  # what still starts tasks: what earlier runs left, and what is new
         self._over: str | None = None
         self._changed = anyio.Event()
         self._doubts = Doubts()
@@ -219,13 +220,19 @@ class Run:
                 self._doubts.add(record, sent, at, now, tries=FIRST_LOOK_UPS - 1 if held else 0)
         async with anyio.create_task_group() as carriers:
             carriers.start_soon(self._look_up_doubts, means, carriers)
+            left: list[tuple[Record, Generation]] = []
             for record in self._ledger.under_way():
                 if means.is_elsewhere(record):
                     elsewhere[str(record.base_url)] += 1
                 elif record.generation_id is not None:
                     taken = record.submitted_at or self._clock.now()
-                    generation = Generation(record.generation_id, taken, resumed=True)
-                    await self._start(carriers, means, record, generation)
+                    once = bool(record.gone)
+                    generation = Generation(record.generation_id, taken, resumed=True, once=once)
+                    if self._may_still_run(record):
+                        await self._start(carriers, means, record, generation)
+                    else:
+                        left.append((record, generation))
+            carriers.start_soon(self._take_up, means, carriers, left)
             for base_url, count in elsewhere.items():
                 means.tally.say(
                     f"{count} submitted at {base_url}, where this job does not go now: they are "
@@ -240,8 +247,25 @@ class Run:
                 async with aclosing(self._new_tasks(means)) as new_tasks:
                     async for record in new_tasks:
                         await self._start(carriers, means, record)
-            self._dispatching = False
+            self._sources -= 1
             self._tell_change()
+
+    def _may_still_run(self, record: Record) -> bool:
+        """Tell whether the provider may be at work on what an earlier run left: it takes a slot."""
+        age = self._clock.now() - (record.submitted_at or -math.inf)
+        return record.completed_at is None and age < self._job.run.timeout.generation
+
+    async def _take_up(
+        self, means: Means, carriers: TaskGroup, left: list[tuple[Record, Generation]]
+    ) -> None:
+        """Go on with what earlier runs left and nobody works at, beside what is new."""
+        with self.stopping.new_work():
+            for record, generation in left:
+                while self._beside >= BACKLOG:
+                    await self._clock.sleep(TELL_SECONDS)
+                self._carry(carriers, means, record, generation, None)
+        self._sources -= 1
+        self._tell_change()
 
     async def _priced(self, means: Means) -> Means:
         """Wait until the provider says what a video costs: the budget must be held against it."""
@@ -265,10 +289,21 @@ class Run:
         if generation is None:
             await self._first_file(means)
         means.traffic.first_wave.begins(record.task_id)
-        while self._carrying >= self._job.run.concurrency + BACKLOG:
+        while self._carrying - self._beside >= self._job.run.concurrency + BACKLOG:
             await self._clock.sleep(TELL_SECONDS)
         slot = await means.traffic.take_slot()
+        self._carry(carriers, means, record, generation, slot)
+
+    def _carry(
+        self,
+        carriers: TaskGroup,
+        means: Means,
+        record: Record,
+        generation: Generation | None,
+        slot: object | None,
+    ) -> None:
         self._carrying += 1
+        self._beside += slot is None
         carriers.start_soon(self._carried, means, record, generation, slot)
 
     async def _first_file(self, means: Means) -> None:
@@ -294,7 +329,7 @@ class Run:
                 )
 
     async def _carried(
-        self, means: Means, record: Record, generation: Generation | None, slot: object
+        self, means: Means, record: Record, generation: Generation | None, slot: object | None
     ) -> None:
         try:
             if generation is None:
@@ -303,6 +338,7 @@ class Run:
                 await resume(means, record, generation, slot)
         finally:
             self._carrying -= 1
+            self._beside -= slot is None
             means.tally.troubled.discard(record.task_id)
             means.traffic.first_wave.over(record.task_id)
             self._tell_change()
@@ -333,12 +369,12 @@ class Run:
 
     async def _look_up_doubts(self, means: Means, carriers: TaskGroup) -> None:
         """Look doubts up while the run lasts, and at least twice each."""
-        while (busy := self._dispatching or self._carrying > 0) or self._doubts.young:
+        while (busy := self._sources > 0 or self._carrying > 0) or self._doubts.young:
             if self.stopping.asked and not busy:
                 return
             for record, generation in await self._doubts.look_up(means):
                 await self._start(carriers, means, record, generation)
-            if self._dispatching or self._carrying:
+            if self._sources or self._carrying:
                 with anyio.move_on_after(LOOK_SECONDS):
                     await self._changed.wait()
             elif self._doubts.young:

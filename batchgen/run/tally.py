@@ -87,16 +87,30 @@ class Tally:
         self.against = None
 
     def moved(
-        self, record: Record, before: Status, now: Status, *, message: str | None = None
+        self,
+        record: Record,
+        before: Status,
+        now: Status,
+        *,
+        message: str | None = None,
+        in_a_row: bool = True,
     ) -> None:
-        """Note that a task changed its status, and tell the watcher."""
+        """Note that a task changed its status, and tell the watcher.
+
+        Args:
+            record: The task.
+            before: Its status until now.
+            now: Its new status.
+            message: Why, where there is something to say.
+            in_a_row: Whether a failure counts among those in a row.
+        """
         if not record.gone:
             self._counts[before] -= 1
             self._counts[now] += 1
         if now is Status.SUCCEEDED:
             self.failures_in_a_row = 0
             self.files_wait = ""
-        elif now is Status.FAILED:
+        elif now is Status.FAILED and in_a_row:
             self.failures_in_a_row += 1
             self.last_failure = message or ""
         done = now is Status.SUCCEEDED

@@ -1,7 +1,7 @@
 """The limits of a run, put to work: waits here are where a run is slowed down, and only here."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from typing import Final
 
 from anyio import CapacityLimiter, Lock
@@ -16,6 +16,10 @@ SLICE_SECONDS: Final = 5.0
 """Who waits looks up this often: a host may be back, and a suspended machine's sleep ends late."""
 
 
+FIRST_QUESTIONS: Final = 4
+"""How many generations of earlier runs are asked about for the first time at once."""
+
+
 class Traffic:
     """Slots for generations, places for POSTs and downloads, a pace for requests, and pauses.
 
@@ -23,6 +27,7 @@ class Traffic:
         submits: Closed while the provider is too busy for submits.
         polls: Closed while it is too busy for questions.
         disk: Closed while nothing can be written.
+        beside: Ids of tasks that are asked about without a slot.
         polled_well_at: Monotonic seconds of the latest poll that was answered.
         first_wave: Says whether another submit may be made before a first file has arrived.
     """
@@ -32,12 +37,15 @@ class Traffic:
         self.first_wave = first_wave
         self._adaptive = AdaptiveLimit(ceiling=settings.concurrency)
         self._slots = CapacityLimiter(settings.concurrency)
+        self._taken: set[object] = set()
+        self._first_questions = CapacityLimiter(FIRST_QUESTIONS)
         self._posts = CapacityLimiter(settings.submits)
         self._downloads = CapacityLimiter(settings.downloads)
         self._rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.submits = Pause()
         self.polls = Pause()
         self.disk = Pause()
+        self.beside: set[str] = set()
         self.polled_well_at = float("-inf")
         self._poll_rate = AdaptiveRate()
         self._next_to_poll = Lock(fast_acquire=True)
@@ -48,11 +56,24 @@ class Traffic:
         """Wait for one of the `concurrency` places of generations in flight; return it."""
         slot = object()
         await self._slots.acquire_on_behalf_of(slot)
+        self._taken.add(slot)
         return slot
 
-    def give_slot_back(self, slot: object) -> None:
-        """Give the place back: the provider is done with the task."""
-        self._slots.release_on_behalf_of(slot)
+    def holds(self, slot: object | None) -> bool:
+        """Tell whether this is a place that was not given back."""
+        return slot in self._taken
+
+    def give_slot_back(self, slot: object | None) -> None:
+        """Give a place back, if that was not done: the provider does not work at the task."""
+        if slot in self._taken:
+            self._taken.discard(slot)
+            self._slots.release_on_behalf_of(slot)
+
+    @asynccontextmanager
+    async def first_question(self, *, beside: bool) -> AsyncIterator[None]:
+        """Have what earlier runs left asked about a few at a time: new work waits in line, too."""
+        async with self._first_questions if beside else nullcontext():
+            yield
 
     @asynccontextmanager
     async def post(self) -> AsyncIterator[None]:

@@ -7,6 +7,10 @@ from batchgen.durations import LifeTable
 from batchgen.ledger.tables import Record
 from batchgen.run.means import Generation
 
+UNKNOWN_ID_GRACE: Final = 120.0
+"""Seconds after a submit in which its id may be unknown to the provider."""
+FORGOTTEN_POLLS: Final = 3
+"""Answers that it does not know an id by which a provider has forgotten an earlier run's."""
 BESIDES_SECONDS: Final = 60.0
 """What pace and answer may add to the wait for a poll; a longer gap was no waiting."""
 
@@ -18,6 +22,7 @@ class Waiting:
         asked: Polls.
         faults: Polls in a row that were refused for the task's own reasons.
         troubles: Polls in a row that were not answered as hoped.
+        unknown: Polls since it was last known that said the provider does not know it.
         watched: Seconds of waiting in this run in which the provider answered polls: what a
             generation is judged by. So no clock, outage or suspend ends it, and each run gives it
             its whole time.
@@ -34,6 +39,7 @@ class Waiting:
         self.asked = 0
         self.faults = 0
         self.troubles = 0
+        self.unknown = 0
         self.watched = 0.0
         self.singled_out = self.judged = False
         self._clock = clock
@@ -77,7 +83,7 @@ class Waiting:
 
     def runs(self) -> None:
         """Note that a poll found it not done yet."""
-        self.faults = self.troubles = 0
+        self.faults = self.troubles = self.unknown = 0
         age = self.seconds
         if self._known_to_run is not None:
             self.table.runs(self._known_to_run, age)
@@ -88,16 +94,36 @@ class Waiting:
         if self._known_to_run is not None:
             self.table.ended(self._known_to_run, self.seconds)
 
+    @property
+    def may_be_unknown(self) -> bool:
+        """Tell whether it is so young that the provider may not know it yet."""
+        if self.record.completed_at is not None:
+            return False
+        # Of an earlier run nobody watched it; in this one no suspend makes it older.
+        age = self.seconds if self.generation.resumed else self.watched
+        return age <= UNKNOWN_ID_GRACE
+
+    @property
+    def is_forgotten(self) -> bool:
+        """Tell whether it is asked about no more: an earlier run's, which the provider forgot."""
+        generation = self.generation
+        enough = 1 if generation.once else FORGOTTEN_POLLS
+        return generation.resumed and not self.may_be_unknown and self.unknown >= enough
+
     def began(self) -> None:
         """Note when a status first said that work has begun."""
         if self._left_queue is None:
             self._left_queue = self.seconds
 
-    def without_video(self) -> float:
-        """Note a completed status without a video; return for how many seconds it has been so."""
+    def lacks_its_video(self) -> None:
+        """Note a completed status without a video."""
         if self._no_video is None:
             self._no_video = self.watched
-        return self.watched - self._no_video
+
+    @property
+    def without_video(self) -> float:
+        """Return for how many seconds it has been completed without a video."""
+        return 0.0 if self._no_video is None else self.watched - self._no_video
 
     def split(self) -> tuple[float | None, float | None]:
         """Return seconds in the queue and seconds generating, as far as polls could see them.
