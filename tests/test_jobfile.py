@@ -5,8 +5,10 @@ import json
 import unicodedata
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -1000,6 +1002,53 @@ def test_whatever_is_written_is_a_job_that_expands_or_mistakes(document: dict[st
         return
     for task in itertools.islice(expand(job), 50):
         assert json.loads(task.body)["prompt"] == task.prompt
+
+
+_TEXT = st.text(
+    st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="$\ufffe\uffff")
+    | st.sampled_from('\x85\u2028\u2029\t\n\\"\N{FOX FACE}#:'),
+    max_size=12,
+).map(lambda text: f"A {text} fox")
+_VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "seed": st.integers(0, 2**31 - 1),
+        "shift": st.floats(0, 100) | st.integers(0, 100),
+        "aspect_ratio": st.sampled_from(["16:9", "9:16"]),
+        "enable_safety_checker": st.booleans(),
+        "negative_prompt": _TEXT,
+    },
+)
+
+
+@given(
+    st.fixed_dictionaries(
+        {
+            "version": st.just(1),
+            "prompts": st.lists(
+                _TEXT | st.builds(lambda text, own: {"prompt": text, **own}, _TEXT, _VALUES),
+                min_size=1,
+                max_size=3,
+            ),
+            "defaults": _VALUES,
+            "matrix": st.just({"guidance_scale": "3-9 (+2)", "sampler": ["unipc", "dpm+"]}),
+            "run": st.just({"stop_at": "07:30", "rate_limit": None}),
+        }
+    ),
+    st.fixed_dictionaries(
+        {"ensure_ascii": st.booleans(), "indent": st.sampled_from([None, 2, "\t"])}
+    ),
+)
+@settings(max_examples=150, deadline=None)
+def test_a_job_that_json_wrote_is_the_job_that_yaml_wrote(
+    document: dict[str, Any], form: dict[str, Any]
+) -> None:
+    texts = (json.dumps(document, **form), yaml.safe_dump(document, sort_keys=False))
+    # Their places differ, and so may what is said of them.
+    written, same = (replace(load(text), source="", warnings=()) for text in texts)
+    assert written == same
+    prompts = [item if isinstance(item, str) else item["prompt"] for item in document["prompts"]]
+    assert {prompt.template for prompt in written.prompts} == {text.strip() for text in prompts}
 
 
 def test_did_you_mean_knows_other_tools_names() -> None:
