@@ -87,6 +87,17 @@ _SYNTAXES: Final = (
         r"(?P<value>[^\s.!?;-][^.!?;\n-]*?)(?=\s--[a-z]|\s?\Z)",
         _flag,
     ),
+    # what Stable Diffusion's interfaces keep beside a picture
+    _syntax(
+        "egative",
+        r"[Nn]egative [Pp]rompt: ?[^\n]*",
+        _always("write it as negative_prompt under defaults, or beside the prompt"),
+    ),
+    _syntax(
+        "Steps:",
+        r"Steps: \d+, [A-Z][^\n]*",
+        _always("write inference_steps and the like under defaults, or beside the prompt"),
+    ),
     # (word:1.3), word::2, ((word)), [from:to:0.5], [one|other]
     _syntax(":", r"\([^()\n]*[^()\s\d]:-?\d?\.\d+\)", _always(_NO_WEIGHTS)),
     _syntax("::", r"(?<!\w)\w+::-?\d+(?:\.\d+)?\b", _always(_NO_WEIGHTS)),

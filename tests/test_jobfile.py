@@ -943,6 +943,13 @@ def test_prompt_expansion_with_several_seeds_is_warned_of() -> None:
     assert not load(FOX + rest.replace("1-2", "[1]")).warnings
 
 
+def test_a_key_that_begins_with_x_is_a_place_for_anchors_and_is_not_read() -> None:
+    shared = "x-shared: &shared {shift: 3, inference_steps: 20}\nx-notes: [for Anna]\n"
+    job = load(shared + FOX + "defaults: {<<: *shared, shift: 5}\n")
+    assert job.defaults == {"shift": 5, "inference_steps": 20}
+    assert job.warnings == ()
+
+
 # Whatever is written.
 
 

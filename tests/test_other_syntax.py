@@ -38,6 +38,12 @@ def warnings(*prompts: str, **job: Any) -> list[str]:
         ("a fox --no text, people", "--no text, people", "write negative_prompt: text, people"),
         ("a fox --no text --tile", "--no text", "write negative_prompt: text"),
         ("a fox --style raw", "--style raw", "no flag is read"),
+        ("Negative prompt: blurry", "Negative prompt: blurry", "write it as negative_prompt"),
+        (
+            "a fox\nNegative prompt: text\nSteps: 20, Seed: 5",
+            "Steps: 20, Seed: 5",
+            "inference_steps",
+        ),
         ("a (red:1.3) fox", "(red:1.3)", "say in words what matters"),
         ("(a red, furry fox:.7)", "(a red, furry fox:.7)", "say in words"),
         ("a ((red)) fox", "((red))", "say in words"),
@@ -75,6 +81,7 @@ def test_syntax_of_another_program_is_warned_of(prompt: str, found: str, advice:
         "A set { }, a cup {x}, a brace { and a pipe |",
         "Markdown: __two words__, *one*, **two** and a [link](https://a.b/c?d=1)",
         "Text (in (nested) brackets) (a) ((",
+        "A negative of a film; prompt: a stage whisper. Steps: stone, 20 of them, wet",
         "$${a} ${{b}} costs $5 | or {less",
     ],
 )

@@ -141,16 +141,27 @@ def _hint(source: Source, node: Node, loc: Sequence[int | str], detail: ErrorDet
             return in_quotes(value)
         case (("int_type" | "float_type"), str()) if _is_number(value):
             return f"write it without quotes: {value}"
+        case (("dict_type" | "model_type" | "list_type"), _):
+            return _shape_hint(loc, kind, value)
+        case "string_pattern_mismatch", _:
+            return "the folder of the results is set under output: dir:"
+        case _:
+            return ""
+
+
+def _shape_hint(loc: Sequence[int | str], kind: str, value: object) -> str:
+    """Say how a mapping or a list is written that was meant."""
+    match kind, value:
         case (("dict_type" | "model_type"), None):
             return "put something under it, or take the key away"
+        case "dict_type", str() if loc[0] == "include":
+            return "a prompt of its own is {prompt: ..., seed: 7}"
         case "dict_type", list() if loc[0] in PARAMETER_SECTIONS:
             return "write it without dashes and brackets: a name, a colon, and its values"
         case "model_type", _:
             return f"known there: {', '.join(_known_keys(loc))}"
-        case "list_type", dict() if loc[0] in PARAMETER_SECTIONS and loc[0] != "prompts":
+        case "list_type", dict() if loc[0] in ("exclude", "include"):
             return "put brackets around it, or `- ` before it: it is a list of mappings"
-        case "string_pattern_mismatch", _:
-            return "the folder of the results is set under output: dir:"
         case _:
             return ""
 
@@ -161,6 +172,8 @@ def _value_hint(source: Source, node: Node, loc: Sequence[int | str], value: obj
             return "give it a value, or take the key away"
         case list() if loc[0] in ("defaults", "prompts"):
             return "several values go under matrix"
+        case list() if loc[0] in ("exclude", "include"):
+            return "write a row for each value"
         case {"random": count} if loc[0] in ("defaults", "prompts"):
             return f"it goes under matrix, one seed as well: {loc[-1]}: {{random: {count}}}"
         case str() if not value.isprintable() and "\\" in source.line(node.last):
@@ -210,6 +223,8 @@ def _unknown_hint(key: str, loc: Sequence[int | str]) -> str:
     if not loc and (parameter := key if key in _PARAMETERS else ALIASES.get(key)) in _PARAMETERS:
         meant = "" if parameter == key else f'did you mean "{parameter}"? '
         return f"{meant}a parameter goes under defaults, or under matrix for several values"
+    if not loc and key in _NOTES:
+        return f"a note is a comment (# ...), or has a key that begins with x-: x-{key}"
     if key in _HOMES and _HOMES[key] != ".".join(map(str, loc)):
         return f"it goes under {_HOMES[key]}"
     return hint
@@ -276,4 +291,16 @@ def _homes(model: type[pydantic.BaseModel], owner: str) -> dict[str, str]:
 
 
 _HOMES: Final = _homes(JobDocument, "")
+_NOTES: Final = (
+    "about",
+    "author",
+    "comment",
+    "comments",
+    "date",
+    "description",
+    "note",
+    "notes",
+    "tags",
+)
+"""Keys that people write for people."""
 _PARAMETERS: Final = frozenset(name for table in TABLES.values() for name in table)

@@ -87,6 +87,8 @@ def _mend_axis(text: str) -> str:
         return f"write {written}"
     if text.strip().lower() == "random":
         return "say how many: {random: 4}"
+    if "," in text:
+        return f"for several values write [{text}]"
     return f"for one value write [{text}]"
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
 
+from batchgen.jobfile.extensions import PREFIX
 from batchgen.jobfile.schema import JobDocument
 from batchgen.models import PROMPT, TABLES, Parameter
 
@@ -63,6 +64,7 @@ def job_schema() -> Schema:
         "$schema": _ForEditors.schema_dialect,
         **schema,
         "title": "batchgen job",
+        "patternProperties": {f"^{PREFIX}": {"description": "For anchors and notes: not read."}},
         "definitions": definitions,
     }
 

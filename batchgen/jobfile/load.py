@@ -32,6 +32,7 @@ from batchgen.job import (
 )
 from batchgen.jobfile.check import Checker, variables_of_rows
 from batchgen.jobfile.explain import explain
+from batchgen.jobfile.extensions import set_aside
 from batchgen.jobfile.mistakes import SHOWN
 from batchgen.jobfile.overrides import Overrides, check_overrides, lay_over, without_effect
 from batchgen.jobfile.own_parameters import own_parameters
@@ -76,6 +77,7 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     root = read(source)
     if not isinstance(root.value, dict):
         raise JobFileError([_not_a_job(source, root)])
+    secrets = set_aside(source, root)
     lay_over(root, overrides)
     model = _text_at(root, "provider", "model") or ProviderSettings().model
     declared, problems = own_parameters(source, root, model)
@@ -100,7 +102,7 @@ def parse_job(source: Source, path: Path, overrides: Overrides) -> Job:
     alone = any("prompt" in row.value for row in _rows(root, "include"))
     if not written.prompts and not alone and not problems and not written.mistakes:
         problems.append(_no_prompts(source, root))
-    problems = [*_most_telling(problems), *written.mistakes.problems()]
+    problems = [*_most_telling([*secrets, *problems]), *written.mistakes.problems()]
     if problems or document is None:
         raise JobFileError(problems)
     job = _job(document, source, path, written, declared, overrides)
