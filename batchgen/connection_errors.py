@@ -46,6 +46,23 @@ def trusted_certificates() -> str:
     return printable(", ".join(said)) or paths.cafile or paths.capath or paths.openssl_cafile
 
 
+def certificates_objection() -> str | None:
+    """Say what is wrong with the file of certificates that the environment names; None if nothing.
+
+    OpenSSL is silent about one that it cannot read, and then trusts nobody, or whom a folder names.
+    """
+    name = ssl.get_default_verify_paths().openssl_cafile_env
+    if not (path := os.environ.get(name)):
+        return None
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_verify_locations(cafile=path)
+    except ssl.SSLError:
+        return printable(f"{name}={path} holds no certificate that can be read")
+    except OSError as error:
+        return printable(f"{name}={path} cannot be read: {error.strerror or error}")
+    return None
+
+
 def _phrase(status: int) -> str:
     try:
         return f" {HTTPStatus(status).phrase}"

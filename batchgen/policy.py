@@ -47,6 +47,7 @@ from collections.abc import Mapping
 from enum import Enum, StrEnum
 from typing import Final
 
+from batchgen.account import is_about_account
 from batchgen.outcomes import (
     Answered,
     FetchOutcome,
@@ -81,22 +82,6 @@ class Action(Enum):
 
 
 _MAYBE_TAKEN: Final = frozenset({408, 425, 500, 502, 504})
-_ACCOUNT: Final = re.compile(
-    r"\b(?:(?:insufficient|not enough|no|low|out of|ran out of|run out of) (?:\w+ )?"
-    r"(?:credits?|balance|funds|quota)"
-    r"|(?:credits?|balance|funds|quota) (?:\w+ )?(?:is |are )?(?:exhausted|exceeded|too low|empty)"
-    r"|payment required|(?:your|check|update|add|verify|complete) billing"
-    r"|billing (?:account|address|details|error|(?:hard )?limit|issue|plan|problem|settings?)"
-    r"|top up (?:your|the) (?:account|balance)|your (?:current )?(?:plan|subscription)"
-    r"|subscription (?:has |is |was )?(?:cancell?ed|ended|expired|inactive|required)"
-    r"|(?:expired|incorrect|invalid|missing|no|provide an?|unknown|wrong|your) api[ _-]?key"
-    r"|api[ _-]?key (?:has |is |was )?(?:expired|incorrect|invalid|missing|required|revoked))\b",
-    re.IGNORECASE,
-)
-"""Phrases by which a 400 about the account is told from a 400 about the task.
-
-Phrases and not words: a server that repeats the prompt may well say "balance".
-"""
 _RATE: Final = re.compile(
     r"\b(?:too many|rate[ -]?limit\w*|slow down|throttl\w+|concurren\w+|at once|in parallel"
     r"|simultaneous\w*|(?:try|retry) again (?:in|after)"
@@ -127,11 +112,7 @@ def _is_quota_used_up(answer: Answered) -> bool:
     One that says when to come back, or speaks of a rate, is about the rate.
     """
     said = answer.message
-    return (
-        answer.retry_after is None
-        and _ACCOUNT.search(said) is not None
-        and _RATE.search(said) is None
-    )
+    return answer.retry_after is None and is_about_account(said) and _RATE.search(said) is None
 
 
 _COLUMN: Final = {Phase.SUBMIT: 0, Phase.FETCH: 1, Phase.DOWNLOAD: 2}
@@ -157,9 +138,9 @@ _ROWS: Final[Mapping[int, _Row]] = {
 def _row(answer: Answered) -> _Row:
     """Return the table's line for an HTTP answer."""
     match answer.status:
-        case 400 | 422 if _ACCOUNT.search(answer.message):
+        case 400 | 422 if is_about_account(answer.message):
             return Action.PAUSE, Action.PAUSE, Action.FRESH_URL
-        case 403 if is_moderation(answer.message) and not _ACCOUNT.search(answer.message):
+        case 403 if is_moderation(answer.message) and not is_about_account(answer.message):
             return Action.FAIL, Action.RETRY_COUNTED, Action.FRESH_URL
         case 429 if _is_quota_used_up(answer):
             return Action.PAUSE, Action.PAUSE, Action.WAIT

@@ -17,6 +17,7 @@ import anyio.to_thread
 from batchgen import names
 from batchgen.again import Again, paid_twice, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
+from batchgen.connection_errors import certificates_objection
 from batchgen.deadline import in_words
 from batchgen.errors import BatchgenError, RunDirectoryError, first_error
 from batchgen.events import (
@@ -232,6 +233,8 @@ async def open_session(
         watchers(Notice(f"provider: {described(job.provider, provider.base_url)}"))
         if (said := announcement(provider.base_url)) is not None:
             watchers(Notice(said))
+        if provider.base_url.startswith("https:") and (said := certificates_objection()):
+            watchers(Notice(said, Level.WARNING))
         with _placed(ledger):
             news = await anyio.to_thread.run_sync(_unknown_submits, ledger, clock.now())
         # Before the job comes too: what it does not have any more may have been bought.

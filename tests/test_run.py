@@ -409,6 +409,26 @@ async def test_a_key_refused_at_the_door_ends_the_run_with_nothing_failed(
     assert summary.counts == {Status.PENDING: 6}
 
 
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (Answered(401, "no such key"), "no such key; it is read from BATCHGEN_SANDBOX_KEY"),
+        (Answered(402), "credits are used up: HTTP 402; look at the balance"),
+        (Answered(429, "Your credits are exhausted."), "exhausted; look at the balance"),
+        (Answered(403), "refused the account: HTTP 403; look at the balance of the account, and"),
+        (Answered(404), "HTTP 404; look at base_url and model"),
+    ],
+)
+async def test_a_refusal_at_the_door_says_where_to_look(
+    tmp_path: Path, provider: Scripted, answer: Answered, said: str
+) -> None:
+    provider.submit_answers = [answer] * 20
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.reason is Reason.REFUSED
+    assert said in summary.detail
+    assert ("BATCHGEN_SANDBOX_KEY" in summary.detail) == (answer.status == 401)
+
+
 async def test_a_key_refused_in_mid_run_pauses_it_and_fails_nothing(
     tmp_path: Path, provider: Scripted
 ) -> None:

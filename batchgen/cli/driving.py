@@ -16,7 +16,6 @@ from batchgen.display import Kind, choose
 from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
 from batchgen.events import Level, Notice, Observer, Reason, Summary, Watchers
 from batchgen.job import Job
-from batchgen.providers.opening import key_names
 from batchgen.session import Session, open_session
 from batchgen.task import Status
 from batchgen.terminal import duration, visible
@@ -102,7 +101,7 @@ def drive(
 
     summary = anyio.run(night, backend_options=backend_options)
     if summary.reason is Reason.REFUSED and not summary.counts.get(Status.SUCCEEDED):
-        raise ProviderRefused(f"{summary.detail} ({_key_hint(job)})")
+        raise ProviderRefused(summary.detail)
     with optional_output():  # the exit code says how it ended, whoever reads along
         click.echo(ending(job, summary))
     return exit_code(summary)
@@ -193,8 +192,7 @@ def ending(job: Job, summary: Summary) -> str:
         play = " of play money" if job.provider.kind == "sandbox" else ""
         lines[0] += f", {about}${summary.cost_usd:.2f}{play}"
     if summary.reason is not Reason.DONE:
-        hint = f" ({_key_hint(job)})" if summary.reason is Reason.REFUSED else ""
-        lines.append(f"stopped: {summary.detail}{hint}")
+        lines.append(f"stopped: {summary.detail}")
     if failed := counts.get(Status.FAILED, 0):
         lines.append(
             f"{failed} failed: why is in manifest.csv; again with: batchgen retry {folder}"
@@ -212,7 +210,3 @@ def ending(job: Job, summary: Summary) -> str:
     if done:
         lines.append(f"look at them: {folder / 'index.html'}")
     return "\n".join(map(visible, lines))
-
-
-def _key_hint(job: Job) -> str:
-    return f"the key is read from {' or '.join(key_names(job.provider))}"

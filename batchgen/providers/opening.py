@@ -93,6 +93,11 @@ def key_names(settings: ProviderSettings) -> tuple[str, ...]:
     return (settings.api_key_env,) if settings.api_key_env else KEY_NAMES[settings.kind]
 
 
+def key_hint(settings: ProviderSettings) -> str:
+    """Say, as the end of a sentence, where the key is read from."""
+    return f"; it is read from {' or '.join(key_names(settings))}"
+
+
 def find_key(settings: ProviderSettings, environment: Mapping[str, str]) -> Secret:
     """Take the key out of the environment.
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Final
 
+from batchgen.account import Against, against
 from batchgen.clock import Clock
 from batchgen.durations import Durations
 from batchgen.errors import LedgerError
@@ -39,6 +40,15 @@ up to `KEY_PROBE_SECONDS`."""
 DISK_PROBE_SECONDS: Final = 30.0
 
 
+_REFUSALS: Final = {
+    Against.KEY: "refused the key",
+    Against.CREDITS: "says that the account's credits are used up",
+    Against.ACCOUNT: "refused the account",
+}
+_REMEDIES: Final = {
+    Against.CREDITS: "; look at the balance and the plan of the account",
+    Against.ACCOUNT: "; look at the balance of the account, and at what it may use",
+}
 _REQUESTS: Final = {Phase.SUBMIT: "submits", Phase.FETCH: "polls", Phase.DOWNLOAD: "downloads"}
 
 
@@ -73,6 +83,7 @@ class Means:
         clock: Time.
         rng: Chance.
         provider_kind: What the ids of tasks were made with.
+        key_hint: Where the key is read from, as the end of a sentence.
         base_url: Where submits go, as later runs will find it; None for the sandbox inside a run.
         durations: How long generations take, as far as was seen.
         traffic: The limits.
@@ -94,6 +105,7 @@ class Means:
     rng: random.Random
     durations: Durations
     provider_kind: str
+    key_hint: str
     base_url: str | None
     traffic: Traffic
     tally: Tally
@@ -215,14 +227,18 @@ class Means:
         Before the provider's first good answer it ends the run: someone may still be there.
         """
         first, requests = KEY_PROBE_SECONDS, _REQUESTS[phase]
+        remedy = ""
         match trouble:
             case NotSent():
                 problem = "has a certificate that cannot be trusted"
             case Answered(status=400 | 401 | 402 | 403 | 422 | 429):
-                problem = "refused the key or the account"
+                about = against(trouble)
+                problem = _REFUSALS[about]
+                remedy = self.key_hint if about is Against.KEY else _REMEDIES[about]
             case _:
                 problem, first = f"does not answer {requests} here", ODD_PROBE_SECONDS
-        said = f"the provider {problem}: {describe(trouble)}"
+                remedy = "; look at base_url and model"
+        said = f"the provider {problem}: {describe(trouble).rstrip('.')}{remedy}"
         self.tally.against = said
         if not self.tally.welcomed:
             self.stopping.leave(Reason.REFUSED, said)

@@ -25,6 +25,7 @@ from batchgen.limits import PROBE_SECONDS
 from batchgen.outcomes import Trouble, describe
 from batchgen.policy import Phase
 from batchgen.providers.base import Provider, lasting_base_url
+from batchgen.providers.opening import key_hint
 from batchgen.run.carry import carry, resume
 from batchgen.run.catch_up import catch_up
 from batchgen.run.doubts import FIRST_LOOK_UPS, LOOK_UPS, Doubts
@@ -162,6 +163,7 @@ class Run:
             tally=tally,
             stopping=self.stopping,
             provider_kind=self._job.provider.kind,
+            key_hint=key_hint(self._job.provider),
             base_url=lasting_base_url(self._job.provider),
             price=None if isinstance(quoted, Trouble) else quoted,
             doubt=self._doubt,
