@@ -99,11 +99,13 @@ class Completed:
         url: Where its file is, signed and short-lived.
         cost_usd: What the provider booked for it; None where it does not say.
         size: Bytes the provider announces for the file; None where it does not say.
+        more: Where the files of further videos are that the same generation made.
     """
 
     url: str
     cost_usd: float | None = None
     size: int | None = None
+    more: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import asyncio
 import hashlib
+import json
 import re
 import ssl
 from collections.abc import AsyncIterator, Callable
@@ -429,6 +430,100 @@ async def test_files_that_are_no_videos_use_up_the_attempts_and_leave_nothing_be
         assert sandbox.account.submits == 2
     for folder in ("videos", ".batchgen/parts"):
         assert list((tmp_path / "run" / folder).iterdir()) == []
+
+
+TWO = {"on": "fetch", "do": "second_video"}
+
+
+def rows(folder: Path, name: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (folder / "run" / name).read_text().splitlines()]
+
+
+async def test_a_second_video_of_a_generation_is_fetched_named_and_in_the_manifest(
+    tmp_path: Path,
+) -> None:
+    plan = FaultPlan.model_validate({"faults": [TWO]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        with anyio.fail_after(30):
+            summary = await run_job(job(tmp_path, sandbox))
+        assert summary.counts == {Status.SUCCEEDED: 2}
+        assert sandbox.account.submits == 2
+    manifest = rows(tmp_path, "manifest.jsonl")
+    assert len(manifest) == 2
+    names = set()
+    for row in manifest:
+        second = row["file_name"].replace(".mp4", "_2.mp4")
+        assert row["more_files"] == second
+        names |= {row["file_name"], second}
+    assert {f"videos/{path.name}" for path in (tmp_path / "run/videos").iterdir()} == names
+    metadata = rows(tmp_path, "metadata.jsonl")
+    assert {row["file_name"] for row in metadata} == names
+    for row in metadata:
+        content = (tmp_path / "run" / row["file_name"]).read_bytes()
+        assert row["bytes"] == len(content)
+        assert row["sha256"] == hashlib.sha256(content).hexdigest()
+    assert list((tmp_path / "run/.batchgen/parts").iterdir()) == []
+
+
+async def test_a_second_video_that_cannot_be_had_is_said_and_fails_no_task(tmp_path: Path) -> None:
+    events: list[Event] = []
+    gone = {"on": "download", "do": "expired", "skip": 1, "first": 1}
+    plan = FaultPlan.model_validate({"faults": [TWO, gone]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        made = replace(job(tmp_path, sandbox), prompts=(Prompt("a slow river"),))
+        with anyio.fail_after(30):
+            summary = await run_job(made, observer=events.append)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    (row,) = rows(tmp_path, "manifest.jsonl")
+    assert row["more_files"] is None
+    assert len(list((tmp_path / "run/videos").iterdir())) == 1
+    said = [event.message for event in events if isinstance(event, Notice)]
+    assert [each for each in said if "video 2 of task" in each and "HTTP 403" in each]
+    assert list((tmp_path / "run/.batchgen/parts").iterdir()) == []
+
+
+@pytest.mark.parametrize("kind", ["file", "folder"])
+async def test_a_second_video_takes_another_name_where_something_else_has_its_own(
+    tmp_path: Path, kind: str
+) -> None:
+    taken = tmp_path / "run/videos/clip_2.mp4"
+    plan = FaultPlan.model_validate({"faults": [TWO]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        output = Output(tmp_path / "run", name="clip")
+        one = (Prompt("a slow river"),)
+        made = replace(job(tmp_path, sandbox), prompts=one, output=output)
+        Ledger.open(made.output.dir).close()
+        if kind == "file":
+            taken.write_bytes(b"mine")
+        else:
+            taken.mkdir()
+        with anyio.fail_after(30):
+            assert (await run_job(made)).counts == {Status.SUCCEEDED: 1}
+    (row,) = rows(tmp_path, "manifest.jsonl")
+    assert row["more_files"] == f"videos/clip_2_{row['task_id']}.mp4"
+    assert (tmp_path / "run" / row["more_files"]).read_bytes() == CLIP
+    assert taken.is_dir() or taken.read_bytes() == b"mine"
+
+
+async def test_a_second_video_that_is_there_already_keeps_its_name_when_the_first_is_fetched_again(
+    tmp_path: Path,
+) -> None:
+    plan = FaultPlan.model_validate({"faults": [TWO]})
+    settings = SandboxSettings(queue_s=0, generate_s=0)
+    async with running(settings, faults=plan, render=lambda _: CLIP) as sandbox:
+        made = replace(job(tmp_path, sandbox), prompts=(Prompt("a slow river"),))
+        with anyio.fail_after(30):
+            assert (await run_job(made)).counts == {Status.SUCCEEDED: 1}
+            (before,) = rows(tmp_path, "manifest.jsonl")
+            (tmp_path / "run" / before["file_name"]).unlink()
+            assert (await run_job(made)).counts == {Status.SUCCEEDED: 1}
+        assert sandbox.account.submits == 1
+    (row,) = rows(tmp_path, "manifest.jsonl")
+    assert (row["file_name"], row["more_files"]) == (before["file_name"], before["more_files"])
+    assert len(list((tmp_path / "run/videos").iterdir())) == 2
 
 
 SIZES = [

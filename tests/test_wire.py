@@ -1,6 +1,7 @@
 """Any answer a server can give becomes an outcome, and none of them raises."""
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -327,6 +328,25 @@ def test_a_status_that_is_no_word_is_still_pending(status: object) -> None:
 
 def test_a_missing_status_is_still_pending() -> None:
     assert fetched(id=ID, progress=0.5, brand_new={"field": 1}) == Pending("", known=False)
+
+
+def test_further_videos_of_an_answer_are_taken_with_the_first_each_once() -> None:
+    other, third = f"{URL}&n=2", f"{URL}&n=3"
+    listed = [
+        {"url": URL, "file_size": 5},
+        {"url": other, "file_size": 6},
+        {"url": URL, "file_size": 7},
+        {"url": "/relative.mp4"},
+        {},
+        None,
+        {"url": third},
+    ]
+    whole = Completed(URL, size=5, more=(other, third))
+    assert fetched(status="completed", video=listed) == whole
+    # The first that can be used is the task's own.
+    assert fetched(status="completed", video=listed[3:4] + listed[:3]) == replace(
+        whole, more=(other,)
+    )
 
 
 @pytest.mark.parametrize("size", [None, 0, -5, "5", 5.5, True, [], {}, float("nan")])

@@ -604,6 +604,7 @@ class Ledger:
                 polls=polls,
                 video_url=video_url,
                 completed_at=at,
+                more_videos=None,
                 queue_s=queue_s,
                 generate_s=generate_s,
                 cost_usd=cost_usd,
@@ -629,6 +630,31 @@ class Ledger:
                 raise LedgerError(f"task {task_id} has no video whose file could be kept")
 
         await self._record(step)
+
+    async def verified_beside(
+        self, task_id: str, videos: Sequence[tuple[str, int, str]], stem: str
+    ) -> bool:
+        """Keep names, sizes and hashes of a task's further videos before the last is named so.
+
+        Args:
+            task_id: The task.
+            videos: Name without its ending, bytes and SHA-256 of each.
+            stem: The name of the last one.
+
+        Returns:
+            Whether they are kept: no task's own video has that name.
+        """
+
+        def step(db: sqlite3.Connection) -> bool:
+            sql = "SELECT 1 FROM tasks WHERE stem = ?"
+            if db.execute(sql, (stem,)).fetchone() is not None:
+                return False
+            sql = "UPDATE tasks SET more_videos = ? WHERE task_id = ? AND status = 'completed'"
+            if db.execute(sql, (json.dumps(videos), task_id)).rowcount != 1:
+                raise LedgerError(f"task {task_id} has no video beside which one could be kept")
+            return True
+
+        return await self._record(step)
 
     async def renamed(self, task_id: str) -> Record:
         """Give a task's video another name, since another file has its own; return the task."""

@@ -34,6 +34,7 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
     2: (
         "ALTER TABLE tasks ADD COLUMN base_url TEXT",
         "ALTER TABLE tasks ADD COLUMN duplicate_id TEXT",
+        "ALTER TABLE tasks ADD COLUMN more_videos TEXT",
         "ALTER TABLE submits ADD COLUMN listed_after REAL",
         "ALTER TABLE submits ADD COLUMN absent_after REAL",
         "ALTER TABLE submits ADD COLUMN evidence TEXT",

@@ -70,7 +70,8 @@ CREATE TABLE tasks (
     cause TEXT,
     replaced_by TEXT,           -- the same with another seed, made in its place
     base_url TEXT,              -- where it was submitted; NULL: the run's own sandbox, or unknown
-    duplicate_id TEXT           -- generation of a submit that was repeated and had been taken
+    duplicate_id TEXT,          -- generation of a submit that was repeated and had been taken
+    more_videos TEXT            -- JSON, further videos of the same generation: stem, bytes, sha256
 ) WITHOUT ROWID;
 CREATE INDEX by_status ON tasks (status, gone, position);
 CREATE INDEX by_generation ON tasks (generation_id);
@@ -138,6 +139,16 @@ class Record:
     replaced_by: str | None
     base_url: str | None
     duplicate_id: str | None
+    more_videos: str | None
+
+    @property
+    def more_files(self) -> list[tuple[str, int, str]]:
+        """Return the further videos of its generation.
+
+        Where each lies, relative to the run directory; its bytes; its SHA-256.
+        """
+        videos = json.loads(self.more_videos or "[]")
+        return [(file_name(stem), size, sha256) for stem, size, sha256 in videos]
 
     @property
     def model(self) -> str:

@@ -214,9 +214,13 @@ class AimlApi:
         """Take out a key that stood in the answer's head, or was spelled with escapes."""
         hidden: dict[str, Any] = {}
         for field in fields(outcome):
-            text = getattr(outcome, field.name)
-            if isinstance(text, str) and (clean := self._key.hidden_in(text)) != text:
-                hidden[field.name] = clean
+            match getattr(outcome, field.name):
+                case str(text) if (clean := self._key.hidden_in(text)) != text:
+                    hidden[field.name] = clean
+                case tuple(texts):
+                    hidden[field.name] = tuple(map(self._key.hidden_in, texts))
+                case _:
+                    pass
         return replace(outcome, **hidden) if hidden else outcome
 
     async def _query(self, path: str, *, authorized: bool = True) -> "_Reply":

@@ -221,24 +221,35 @@ def usable_id(text: str) -> bool:
 
 
 def _video(content: Mapping[str, Any]) -> Completed | NoVideo:
-    video = content.get("video")
-    if isinstance(video, list):
-        video = video[0] if video else None
-    url = video.get("url") if isinstance(video, dict) else None
-    if not isinstance(url, str) or not url:
+    found = content.get("video")
+    named = [
+        each
+        for each in (found if isinstance(found, list) else [found])
+        if isinstance(each, dict) and isinstance(each.get("url"), str) and each["url"]
+    ]
+    if not named:
         return NoVideo("completed, but no video is named")
+    usable: dict[str, Mapping[str, Any]] = {}
+    for each in named:
+        if _is_usable(each["url"]):
+            usable.setdefault(each["url"], each)
+    if not usable:
+        return NoVideo("completed, but the video's address cannot be used")
+    first, *more = usable
+    return Completed(first, _cost(content), _size(usable[first]), tuple(more))
+
+
+def _is_usable(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        usable = parts.scheme in ("http", "https") and bool(parts.hostname)
+        absolute = parts.scheme in ("http", "https") and bool(parts.hostname)
     except ValueError:
-        usable = False
-    if not usable or len(url) > MAX_URL_CHARACTERS or not url.isprintable():
-        return NoVideo("completed, but the video's address cannot be used")
-    return Completed(url, _cost(content), _size(video))
+        return False
+    return absolute and len(url) <= MAX_URL_CHARACTERS and url.isprintable()
 
 
-def _size(video: object) -> int | None:
-    size = video.get("file_size") if isinstance(video, dict) else None
+def _size(video: Mapping[str, Any]) -> int | None:
+    size = video.get("file_size")
     return size if type(size) is int and size > 0 else None
 
 

@@ -21,6 +21,7 @@ TAIL: Final = (
     "error_code",
     "error_message",
     "replaced_by",
+    "more_files",
     "bytes",
     "sha256",
     "width",

@@ -111,6 +111,7 @@ class Layout:
         """
         task = record.task
         succeeded = record.status == Status.SUCCEEDED
+        more = record.more_files if succeeded else []
         return {
             "task_id": task.task_id,
             "index": task.index,
@@ -138,6 +139,8 @@ class Layout:
             "error_code": record.error_code,
             "error_message": record.error_message,
             "replaced_by": record.replaced_by,
+            # No name holds a bar: not all systems take one.
+            "more_files": "|".join(name for name, *_ in more) or None,
             "bytes": record.bytes if succeeded else None,
             "sha256": record.sha256 if succeeded else None,
             "width": record.width,
@@ -193,6 +196,9 @@ def written_rows(job: Job, ledger: Ledger) -> Generator[Row, None, None]:
             )
             if row["file_name"] is not None:
                 metadata.write(text)
+                for name, size, sha256 in record.more_files:
+                    own = {"file_name": name, "bytes": size, "sha256": sha256}
+                    metadata.write(json_line({**typed, **own}) + "\n")
             yield row
 
 

@@ -10,7 +10,7 @@ from typing import Final
 import anyio.to_thread
 
 from batchgen.events import Level
-from batchgen.ledger.tables import Record
+from batchgen.ledger.tables import Record, file_name
 from batchgen.mp4 import VideoInfo, inspect
 from batchgen.outcomes import Completed, Interrupted, Trouble, describe
 from batchgen.part import Part
@@ -28,6 +28,8 @@ YOUNG_SECONDS: Final = 60.0
 """An address refused later has expired while it was waited for a place or for its host."""
 MOST_FRESH_URLS: Final = 20
 """How often an address may be asked for anew in all."""
+MOST_MORE_VIDEOS: Final = 9
+"""Further videos of one generation that are fetched."""
 STUCK_TRIES: Final = 10
 """How often a host may begin to send a file and break off before anything new has come."""
 
@@ -47,6 +49,8 @@ async def download(means: Means, record: Record, generation: Generation, video: 
             result = await _fetch(means, record, video.url, host, part)
             if isinstance(result, Saved):
                 _compare_sizes(means, record, result, video)
+                # First these: until the task's own video has its name, a run asks for all of them.
+                await _fetch_more(means, record, generation, video)
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 means.traffic.first_wave.arrived(record.task_id, host)
                 return
@@ -120,6 +124,83 @@ async def _fetch(means: Means, record: Record, url: str, host: str, part: Part) 
     return result
 
 
+async def _fetch_more(
+    means: Means, record: Record, generation: Generation, video: Completed
+) -> None:
+    """Fetch the further videos that a generation made; what cannot be had is said, and left.
+
+    Raises:
+        OSError: The disk is full or fails.
+    """
+    kept: list[tuple[str, int, str]] = []
+    for number, url in enumerate(video.more[:MOST_MORE_VIDEOS], start=2):
+        part = Part(_part_path(means, record, generation, number))
+        result = await _fetch_further(means, record, url, part)
+        if isinstance(result, Saved):
+            problem = await _name_further(means, record, part, result, number, kept)
+        else:
+            problem = describe(result)
+            with suppress(OSError):
+                await anyio.to_thread.run_sync(partial(part.path.unlink, missing_ok=True))
+        if problem:
+            means.tally.say(
+                f"video {number} of task {record.task_id}, which made {len(video.more) + 1}, "
+                f"is not kept: {problem}",
+                Level.WARNING,
+            )
+    if len(video.more) > MOST_MORE_VIDEOS:
+        means.tally.say(
+            f"task {record.task_id} made {len(video.more) + 1} videos; only the first "
+            f"{MOST_MORE_VIDEOS + 1} are fetched",
+            Level.WARNING,
+        )
+
+
+async def _fetch_further(means: Means, record: Record, url: str, part: Part) -> Saved | Trouble:
+    """Fetch one, with so many tries as the job allows."""
+    host = host_of(url)
+    tries = 0
+    while True:
+        result = await _fetch(means, record, url, host, part)
+        tries += 1
+        if isinstance(result, Saved) or tries >= means.settings.retry.attempts:
+            return result
+        match decide(Phase.DOWNLOAD, result):
+            case Action.FRESH_URL | Action.FAIL:
+                return result
+            case Action.WAIT | Action.PAUSE:
+                means.host_trouble(host, result, tries)
+            case _:
+                await means.clock.sleep(means.backoff(tries, result))
+        await means.traffic.repeat(Phase.DOWNLOAD, host)
+
+
+async def _name_further(
+    means: Means,
+    record: Record,
+    part: Part,
+    saved: Saved,
+    number: int,
+    kept: list[tuple[str, int, str]],
+) -> str:
+    """Record a further video and give it its name; return why it cannot have one."""
+    problem = ""
+    for stem in (f"{record.stem}_{number}", f"{record.stem}_{number}_{record.task_id}"):
+        videos = [*kept, (stem, saved.size, saved.sha256)]
+        problem = f"another video is called {stem}"
+        if await means.ledger.verified_beside(record.task_id, videos, stem):
+            final = means.ledger.directory.path / file_name(stem)
+            try:
+                await means.transfer.finish(part.path, final, saved.sha256)
+            except (FileExistsError, IsADirectoryError) as error:
+                problem = f"{final.name}: {error.strerror}"
+            else:
+                kept.append(videos[-1])
+                return ""
+    await means.ledger.verified_beside(record.task_id, kept, "")
+    return problem
+
+
 async def adopt_file(means: Means, record: Record) -> bool:
     """Take a file that got its name just before a crash, if it is the one that was recorded."""
     path = means.ledger.directory.path / record.file_name
@@ -138,10 +219,11 @@ async def adopt_file(means: Means, record: Record) -> bool:
     return True
 
 
-def _part_path(means: Means, record: Record, generation: Generation) -> Path:
+def _part_path(means: Means, record: Record, generation: Generation, number: int = 1) -> Path:
     """Name a part after task and generation: a part of another one is never gone on with."""
     name = hashlib.sha256(generation.id.encode()).hexdigest()[:16]
-    return means.ledger.directory.parts / f"{record.task_id}-{name}.part"
+    which = f"-{number}" if number > 1 else ""
+    return means.ledger.directory.parts / f"{record.task_id}-{name}{which}.part"
 
 
 async def _keep(means: Means, record: Record, part: Part, saved: Saved, seconds: float) -> None:
