@@ -9,7 +9,7 @@ listed, and no shorter than it took any that a look-up had missed before. Then, 
     a submit that was repeated turned up in the log after all  HOLD
     the doubt's task was submitted again before                HOLD
     fewer than 100 known submits were listed, or too few for   LEARN (WAIT if those that are
-    the rule of three below                                    still looked for may suffice)
+    the rule of three below                                    young and not listed may suffice)
     fewer than 5 of them had lost their answer and were found  LEARN
     a known submit is not listed at 10 t                       HOLD
     a known submit is not listed at t                          WAIT
@@ -48,8 +48,9 @@ LEAST_ADOPTED: Final = 5
 """Of these, submits whose answer was lost and whose id came from the log."""
 MARGIN: Final = 10.0
 """A doubt is waited for so many times as long as it took the known ones to be listed."""
-FINEST: Final = 10.0
-"""Seconds; t is taken to be no shorter, as a POST may arrive some seconds after it was given up."""
+FINEST: Final = 60.0
+"""Seconds; t is taken to be no shorter: look-ups are no more frequent, and a POST that was given up
+may arrive minutes later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +134,11 @@ class Log:
             (each.listed for each in known if each.listed is not None and each.absent is not None),
             default=0.0,
         )
+        # Looked for so soon that they tell how long it takes, or missed at least once.
+        self._telling = sum(
+            each.absent is not None or (each.listed is not None and each.listed <= 2 * FINEST)
+            for each in known
+        )
         self._unlisted: Sequence[Known] = [each for each in known if each.listed is None]
         self._repeats = repeats
         self._turned_up = turned_up
@@ -141,6 +147,14 @@ class Log:
     def needed(self) -> int:
         """How many known submits must be listed before one more is repeated."""
         return max(LEAST_KNOWN, 3 * (self._repeats + 1) + 1)
+
+    @property
+    def is_studied(self) -> bool:
+        """Tell whether enough known submits were looked for soon enough to tell how long it takes.
+
+        It says nothing of how long that is, nor of how many are listed at all.
+        """
+        return self._telling >= self.needed
 
     @property
     def within(self) -> float | None:
@@ -204,9 +218,9 @@ class Log:
     def _too_few(self) -> Verdict:
         listed = len(self._listed)
         if listed < self.needed:
-            enough = listed + len(self._unlisted) >= self.needed
+            young = sum((each.absent or 0.0) < MARGIN * FINEST for each in self._unlisted)
             return Verdict(
-                Ruling.WAIT if enough else Ruling.LEARN,
+                Ruling.WAIT if listed + young >= self.needed else Ruling.LEARN,
                 f"{listed} known submits were seen in the provider's log, and {self.needed} are "
                 "needed to know it",
             )

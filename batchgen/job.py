@@ -71,8 +71,12 @@ class Order(StrEnum):
 class OnAmbiguous(StrEnum):
     """What to do with a submit whose fate stays unknown."""
 
+    EVIDENCE = "evidence"
+    """Submit it again, once, if the provider's log is known well enough to say it was not taken."""
     HOLD = "hold"
+    """Look it up for as long as the run lasts, and leave it to a person."""
     RESUBMIT = "resubmit"
+    """Submit it again if two look-ups did not find it: it may be paid for twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,7 +159,7 @@ class RunSettings:
     poll: PollSettings = field(default_factory=PollSettings)
     retry: RetrySettings = field(default_factory=RetrySettings)
     timeout: TimeoutSettings = field(default_factory=TimeoutSettings)
-    on_ambiguous: OnAmbiguous = OnAmbiguous.HOLD
+    on_ambiguous: OnAmbiguous = OnAmbiguous.EVIDENCE
     stop_at: tuple[int, int] | None = None
     stop_if_failures: int | None = 10
     give_up_after: float = 12 * 3600.0

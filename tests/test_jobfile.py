@@ -104,7 +104,7 @@ run:
   poll: {first: auto, every: auto, max: 30s}
   retry: {attempts: 3, backoff: 1s-60s}
   timeout: {request: 30s, submit: 120s, generation: 30m, download: 10m}
-  on_ambiguous: hold              # resubmit
+  on_ambiguous: evidence          # hold | resubmit
   stop_at: "07:30"                # or none
   stop_if_failures: 10 in a row   # or none
   give_up_after: 12h

@@ -213,9 +213,13 @@ class RunPart(Part):
     retry: Annotated[RetryPart, told("How a fetch or a download is tried again.")] = RetryPart()
     timeout: Annotated[TimeoutPart, told("How long is waited.")] = TimeoutPart()
     on_ambiguous: Annotated[
-        Literal["hold", "resubmit"],
-        told("A submit whose answer was lost: held and looked up, or bought again on a guess."),
-    ] = OnAmbiguous.HOLD.value
+        Literal["evidence", "hold", "resubmit"],
+        told(
+            "A submit whose answer was lost and that no look-up finds. evidence: submitted again, "
+            "once, if the provider's log is seen to list all known submits; hold: left to you; "
+            "resubmit: submitted again on a guess, which may pay twice."
+        ),
+    ] = OnAmbiguous.EVIDENCE.value
     stop_at: Annotated[
         TimeOfDay, told("Local time of day after which nothing new is submitted.", "none")
     ] = None

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 from batchgen.errors import LedgerError
-from batchgen.evidence import FINEST, Known, Log
+from batchgen.evidence import Known, Log
 from batchgen.ledger import between, moves
 from batchgen.ledger.tables import Record
 from batchgen.ledger.writer import Step
@@ -24,6 +24,9 @@ TO_LOOK_FOR: Final = 500
 """Known submits that are looked for at once, the latest: five pages of the log."""
 LOOKED_FOR: Final = 86_400.0
 """Seconds after which a known submit that is in no log is no longer looked for."""
+YOUNGEST: Final = 10.0
+"""Seconds before which a known submit is not looked for: a log that takes only a few of them would
+seem to take until the next look-up."""
 
 _TAKEN: Final = (
     "(outcome = 'accepted' OR (outcome = 'resubmitted' AND submits.generation_id IS NOT NULL))"
@@ -145,16 +148,13 @@ def adopt(
 
 
 def to_look_for(db: sqlite3.Connection, base_url: str | None, now: float) -> dict[str, float]:
-    """Return the known submits that no look-up has found yet, the latest of them.
-
-    Not the very latest: a log that takes a few seconds would seem to take until the next look-up.
-    """
+    """Return the known submits that no look-up has found yet, the latest of them."""
     return dict(
         db.execute(
             "SELECT submits.client_request_id, intended_at FROM submits JOIN tasks USING (task_id)"
             f" WHERE {_TAKEN} AND listed_after IS NULL AND base_url IS ?"
             " AND intended_at BETWEEN ? AND ? ORDER BY intended_at DESC LIMIT ?",
-            (base_url, now - LOOKED_FOR, now - FINEST, TO_LOOK_FOR),
+            (base_url, now - LOOKED_FOR, now - YOUNGEST, TO_LOOK_FOR),
         ).fetchall()
     )
 

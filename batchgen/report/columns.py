@@ -8,6 +8,7 @@ TAIL: Final = (
     "model",
     "provider",
     "generation_id",
+    "duplicate_generation_id",
     "client_request_id",
     "video_url",
     "submitted_at",

@@ -126,6 +126,7 @@ class Layout:
             "model": task.params["model"],
             "provider": self.provider,
             "generation_id": record.generation_id,
+            "duplicate_generation_id": record.duplicate_id,
             "client_request_id": record.client_request_id,
             "video_url": record.video_url,
             "submitted_at": _iso(record.submitted_at),

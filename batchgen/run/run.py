@@ -46,6 +46,8 @@ DRAIN_SECONDS: Final = 60
 TELL_SECONDS: Final = 0.5
 LOOK_SECONDS: Final = 5.0
 """How often a run that goes on sees whether a look-up is due."""
+SETTLE_SECONDS: Final = 3600.0
+"""How long a run that is otherwise done waits for look-ups that may settle a doubt."""
 
 
 class Run:
@@ -91,10 +93,12 @@ class Run:
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._carrying = 0
         self._beside = 0
-        self._sources = 2  # what still starts tasks: what earlier runs left, and what is new
+        # What still starts tasks: what earlier runs left, what is new, each that a look-up settled.
+        self._sources = 2
+        self._settling = False
         self._over: str | None = None
         self._changed = anyio.Event()
-        self._doubts = Doubts()
+        self._doubts = Doubts(job.run.on_ambiguous)
         self._traffic: Traffic | None = None
         self._tally: Tally | None = None
         self.stopping = Stopping()
@@ -113,6 +117,11 @@ class Run:
         if downloads:
             words.append("1 download" if downloads == 1 else f"{downloads} downloads")
         return " and ".join(words)
+
+    @property
+    def is_settling(self) -> bool:
+        """Tell whether all is done but for submits that the provider's log may still settle."""
+        return self._settling
 
     @property
     def parked(self) -> bool:
@@ -218,8 +227,9 @@ class Run:
                 # unless a look-up more is what it takes to submit them again.
                 now, sent = self._clock.monotonic(), record.client_request_id
                 at = record.submitted_at or self._clock.now()
-                held = self._job.run.on_ambiguous is OnAmbiguous.HOLD
-                self._doubts.add(record, sent, at, now, tries=FIRST_LOOK_UPS - 1 if held else 0)
+                guesses = self._job.run.on_ambiguous is OnAmbiguous.RESUBMIT
+                tries = 0 if guesses else FIRST_LOOK_UPS - 1
+                self._doubts.add(record, sent, at, now=now, tries=tries)
         async with anyio.create_task_group() as carriers:
             carriers.start_soon(self._look_up_doubts, means, carriers)
             left: list[tuple[Record, Generation]] = []
@@ -367,23 +377,59 @@ class Run:
                 yield record
 
     def _doubt(self, record: Record, client_request_id: str, at: float) -> None:
-        self._doubts.add(record, client_request_id, at, self._clock.monotonic() + LOOK_UPS[0])
+        now = self._clock.monotonic()
+        self._doubts.add(record, client_request_id, at, now=now, wait=LOOK_UPS[0])
 
     async def _look_up_doubts(self, means: Means, carriers: TaskGroup) -> None:
-        """Look doubts up while the run lasts, and at least twice each."""
-        while (busy := self._sources > 0 or self._carrying > 0) or self._doubts.young:
-            if self.stopping.asked and not busy:
+        """Look doubts up while the run lasts, and after it while time alone may settle one."""
+        until = math.inf
+        while True:
+            now = self._clock.monotonic()
+            if self._sources or self._carrying:
+                until = math.inf
+            elif self.stopping.asked:
                 return
+            else:
+                until = min(until, now + SETTLE_SECONDS)
+                over = now >= until or not self._doubts.awaited(until)
+                if over and not self._doubts.is_last_look_due(now):
+                    break
             for record, generation in await self._doubts.look_up(means):
-                await self._start(carriers, means, record, generation)
+                self._sources += 1
+                carriers.start_soon(self._return, carriers, means, record, generation)
             if self._sources or self._carrying:
                 with anyio.move_on_after(LOOK_SECONDS):
                     await self._changed.wait()
-            elif self._doubts.young:
-                due = self._doubts.next_due() or 0.0
-                means.tally.say_sometimes("looking up submits whose answer was lost")
-                with self.stopping.new_work():
-                    await self._clock.sleep(max(0.1, due - self._clock.monotonic()))
+            elif (awaited := self._doubts.awaited(until)) and until != math.inf:
+                await self._wait_for_doubts(means, awaited, until)
+        if (said := self._doubts.left) is not None:
+            means.tally.say(said, Level.WARNING)
+
+    async def _return(
+        self, carriers: TaskGroup, means: Means, record: Record, generation: Generation | None
+    ) -> None:
+        """Start a task that a look-up settled, without keeping other look-ups waiting."""
+        try:
+            await self._start(carriers, means, record, generation)
+        finally:
+            self._sources -= 1
+            self._tell_change()
+
+    async def _wait_for_doubts(self, means: Means, awaited: int, until: float) -> None:
+        """Wait for the next look-up of a run that is otherwise done."""
+        now = self._clock.monotonic()
+        one = awaited == 1
+        means.tally.say_sometimes(
+            f"all else is done: {awaited} {'submit' if one else 'submits'} whose answer was lost "
+            f"{'is' if one else 'are'} looked for in the provider's log, for up to "
+            f"{SETTLE_SECONDS / 60:.0f} minutes; Ctrl-C leaves {'it' if one else 'them'} to the "
+            "next run"
+        )
+        due = min(self._doubts.next_due(), until)
+        self._settling = True
+        with self.stopping.new_work():
+            await self._clock.sleep(max(0.1, due - now))
+        self._settling = False
 
     def _tell_change(self) -> None:
         self._changed.set()
