@@ -1027,8 +1027,8 @@ class RunMachine(RuleBasedStateMachine):
         decided = Counter(
             row["task_id"] for row in submits.values() if row["outcome"] == "resubmitted"
         )
-        if self.job.run.on_ambiguous is OnAmbiguous.HOLD:
-            assert not decided
+        if self.job.run.on_ambiguous is not OnAmbiguous.RESUBMIT:
+            assert not decided, "so few tasks are never evidence"
         taken = Counter(each.body for each in self.server.taken)
         failed = Counter(
             each.body for each in self.server.taken if each.generation_id in self.server.failed

@@ -26,9 +26,10 @@ def resolve(
 ) -> None:
     """Settle submits of RUN whose answer was lost: nobody knows whether they were taken.
 
-    Without an option it lists them. With --resubmit or --abandon and no TASK it settles all of
-    them. Nothing is submitted: the next run goes on with what was decided here. Before an id is
-    adopted, the provider is asked once whether it knows it.
+    Without an option it lists them, and what was submitted again because the provider's log shows
+    that it was not taken. With --resubmit or --abandon and no TASK it settles all of them. Nothing
+    is submitted: the next run goes on with what was decided here. Before an id is adopted, the
+    provider is asked once whether it knows it.
     """
     import time
 
@@ -115,13 +116,16 @@ def _check(ledger: "Ledger", task_ids: list[str], open_to: "Collection[Status]")
 
 
 def _listed(directory: Path, ledger: "Ledger") -> str:
+    import time
+
     from batchgen.terminal import printable
 
-    doubts = ledger.doubts()
+    doubts, repeated = ledger.doubts(), _repeated(ledger)
     if not doubts:
-        return f"nothing is unresolved in {directory}"
+        return "\n".join([f"nothing is unresolved in {directory}", *repeated])
     prices = [price for _, price in doubts if price is not None]
     cost = f", which may have cost ${sum(prices):.2f}" if prices else ""
+    log = ledger.log_of(doubts[0][0].base_url, time.time())
     one = len(doubts) == 1
     lines = [f"{len(doubts)} {'submit is' if one else 'submits are'} unresolved{cost}:"]
     for record, _ in doubts:
@@ -129,12 +133,27 @@ def _listed(directory: Path, ledger: "Ledger") -> str:
         lines.append(f"  {record.task_id}  {_when(record)}  {prompt[:60]}")
         lines.append(f"    {record.error_message}; client request id {record.client_request_id}")
     lines += [
+        f"what runs saw of the provider's log: {log.said}",
+        *repeated,
         "every run looks them up in the provider's log again; or decide here:",
         f"  batchgen resolve {directory} TASK --adopt ID   it was taken: ID is its generation",
         f"  batchgen resolve {directory} [TASK] --resubmit it was not, or may be paid for twice",
         f"  batchgen resolve {directory} [TASK] --abandon  give it up",
     ]
     return "\n".join(lines)
+
+
+def _repeated(ledger: "Ledger") -> list[str]:
+    """List what runs submitted again by themselves, with the evidence."""
+    repeats = ledger.repeats()
+    if not repeats:
+        return []
+    lines = [f"submitted again, as on_ambiguous says: {len(repeats)}"]
+    for task_id, evidence, generation_id in repeats:
+        lines.append(f"  {task_id}  {evidence}")
+        if generation_id is not None:
+            lines.append(f"    paid for twice: its first submit turned up as {generation_id}")
+    return lines
 
 
 def _when(record: "Record") -> str:

@@ -14,6 +14,7 @@ from typing import Self, TypeVar
 
 from batchgen.column_types import ColumnType
 from batchgen.errors import LedgerError, RunDirectoryError
+from batchgen.evidence import Log
 from batchgen.ledger import between, moves, questions, sightings
 from batchgen.ledger.admission import Admission, admit, column_types
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn, strange, take_in, unknown
@@ -247,6 +248,17 @@ class Ledger:
         In US dollars, or what was reserved for it; None where nobody knows.
         """
         return self._writer.ask(between.forgotten)
+
+    def repeats(self) -> list[tuple[str, str, str | None]]:
+        """Return the tasks that runs submitted again on evidence, first ones first.
+
+        Each with that evidence, and the generation of the first submit if it turned up after all.
+        """
+        return self._writer.ask(sightings.evidence_of_repeats)
+
+    def log_of(self, base_url: str | None, now: float) -> Log:
+        """Return what runs saw of a server's log in the days before Unix seconds `now`."""
+        return self._writer.ask(lambda db: sightings.log(db, base_url, now))
 
     def adopt(self, task_id: str, generation_id: str, *, at: float) -> bool:
         """Give a submit in doubt the id that a person found for it, at Unix seconds `at`.

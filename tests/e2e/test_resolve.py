@@ -93,6 +93,32 @@ def test_without_a_verb_it_says_what_is_in_doubt_what_it_may_cost_and_what_can_b
     assert account(url)["submits"] == 0, "it only tells"
 
 
+def test_what_runs_submitted_again_is_listed_with_the_evidence(
+    batchgen: Batchgen, run: Path
+) -> None:
+    heron, otter, _ = task_ids(run)
+    with Ledger.open(run) as ledger:
+        ledger.recover()
+
+        async def repeat() -> None:
+            for at, task_id in enumerate((heron, otter)):
+                await ledger.sightings.repeat(task_id, f"{task_id} was nowhere", at=at)
+            await ledger.sightings.turned_up(f"{otter}.lost", "id-late", 9_000.0)
+
+        anyio.run(repeat)
+    said = batchgen("resolve", run).stdout
+    assert "1 submit is unresolved" in said
+    assert "0 known submits were seen in the provider's log, and 100 are needed" in said
+    assert (
+        f"  {heron}  {heron} was nowhere\n  {otter}  {otter} was nowhere\n    paid for twice"
+        in said
+    )
+    assert "turned up as id-late" in said
+    assert "submitted again, as on_ambiguous says: 2" in said
+    batchgen("resolve", run, "--abandon")
+    assert "submitted again, as on_ambiguous says: 2" in batchgen("resolve", run).stdout
+
+
 def test_each_verb_settles_its_task_and_the_next_run_goes_on_with_that(
     batchgen: Batchgen, run: Path, url: str, tmp_path: Path
 ) -> None:
