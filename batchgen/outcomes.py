@@ -110,17 +110,30 @@ class Completed:
 
 @dataclass(frozen=True, slots=True)
 class NoVideo:
-    """The provider says completed, but names no file that can be had."""
+    """The provider says completed, but names no file that can be had.
+
+    Attributes:
+        reason: What is wrong.
+        cost_usd: What the provider booked for it all the same; None where it does not say.
+    """
 
     reason: str
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class GenerationFailed:
-    """The provider made nothing of it, and charges nothing."""
+    """The provider made nothing of it, and usually charges nothing.
+
+    Attributes:
+        code: The kind of failure.
+        message: The provider's words.
+        cost_usd: What it booked all the same; None where nothing.
+    """
 
     code: str
     message: str
+    cost_usd: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

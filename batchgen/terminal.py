@@ -55,6 +55,11 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02} min"
 
 
+def dollars(usd: float) -> str:
+    """Write a sum of US dollars, also one of a fraction of a cent."""
+    return f"${usd:.2f}" if usd >= 0.1 or round(usd, 2) == round(usd, 6) else f"${usd:.4g}"
+
+
 def size(count: int) -> str:
     """Write a number of bytes as people say it."""
     for limit, unit in ((1_000_000_000, "GB"), (1_000_000, "MB"), (1_000, "kB")):

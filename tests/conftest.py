@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from batchgen.ledger.ledger import Ledger
+
 # How long an example takes is the machine's affair.
 settings.register_profile("batchgen", deadline=None)
 settings.load_profile("batchgen")
@@ -19,6 +21,12 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 REPO = Path(__file__).parent.parent
+
+
+def committed(ledger: Ledger) -> tuple[float, int]:
+    """Return US dollars spent or reserved, and how many submits that is."""
+    spent = ledger.spent("m")
+    return spent.committed_usd, spent.submits
 
 
 @pytest.fixture

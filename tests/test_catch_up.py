@@ -23,6 +23,7 @@ from batchgen.report.known import known_submits
 from batchgen.rundir import RunDirectory
 from batchgen.session import admit
 from batchgen.task import Cause
+from tests.conftest import committed
 
 pytestmark = pytest.mark.anyio
 
@@ -217,7 +218,7 @@ async def test_each_kind_of_submit_that_a_ledger_does_not_know_is_taken_in_once(
             submit(shared, "e", "id:mine"),  # a lie: that id is another task's
             submit("unknown", "f", "id:f"),
         ]
-        spent, submits = ledger.committed()
+        spent, submits = committed(ledger)
         taken = ledger.catch_up(known, "the manifest", at=3.0)
         assert taken == TakenIn((new, doubted, lost), doubtful=1, second=1, strange=1)
         by_id = {record.task_id: record for record in ledger.records()}
@@ -229,7 +230,7 @@ async def test_each_kind_of_submit_that_a_ledger_does_not_know_is_taken_in_once(
         }
         assert by_id[refused].status == Status.UNRESOLVED
         assert by_id[shared].status == Status.PENDING
-        now, counted = ledger.committed()
+        now, counted = committed(ledger)
         assert counted == submits + 4, "new, second of the doubt, second of the made, the doubtful"
         assert now == pytest.approx(spent + 4 * 0.06)
         again = ledger.catch_up(known, "the manifest", at=4.0)

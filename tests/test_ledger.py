@@ -31,6 +31,7 @@ from batchgen.ledger.questions import Ending
 from batchgen.ledger.tables import LONGEST_PATH, Record, refusal
 from batchgen.models import Scalar
 from batchgen.task import FORGOTTEN, TRANSITIONS, Cause, Status, Task
+from tests.conftest import committed
 
 NOW = 1_785_585_600.0
 
@@ -713,7 +714,7 @@ def test_a_long_message_is_kept_short(ledger: Ledger) -> None:
 
 def test_what_is_committed_counts_what_was_or_may_have_been_taken(ledger: Ledger) -> None:
     ledger.admit(tasks(range(12)))
-    assert ledger.committed() == (0.0, 0)
+    assert committed(ledger) == (0.0, 0)
 
     async def go() -> None:
         await bring(ledger, "task00000000", Status.SUBMITTING)  # reserved
@@ -731,7 +732,7 @@ def test_what_is_committed_counts_what_was_or_may_have_been_taken(ledger: Ledger
         await intend(ledger, "task00000009", usd=None)
 
     asyncio.run(go())
-    usd, count = ledger.committed()
+    usd, count = committed(ledger)
     assert usd == pytest.approx(4 * 0.06 + 2 * 0.05)
     assert count == 7
 
@@ -744,11 +745,11 @@ def test_a_doubtful_submit_goes_on_counting_when_its_task_is_submitted_again(
     async def go() -> None:
         await bring(ledger, "task00000000", Status.UNRESOLVED)
         await ledger.resubmit("task00000000", at=NOW)
-        assert ledger.committed() == (0.06, 1)
+        assert committed(ledger) == (0.06, 1)
         await bring(ledger, "task00000000", Status.SUCCEEDED)
 
     asyncio.run(go())
-    usd, count = ledger.committed()
+    usd, count = committed(ledger)
     assert usd == pytest.approx(0.06 + 0.05)
     assert count == 2
 
@@ -775,7 +776,7 @@ def test_a_refused_submit_keeps_its_name_until_it_is_repeated_and_may_be_found_a
         for name, outcome in ((unsent, "not_sent"), (refused, "refused"), (found, "refused")):
             await intend(ledger, name, sent=f"{name}.1")
             await ledger.not_taken(name, outcome, "why", at=NOW)
-        assert ledger.committed() == (0.0, 0)
+        assert committed(ledger) == (0.0, 0)
         assert await ledger.accepted(found, "gen-found", at=NOW)
         await intend(ledger, refused, sent=f"{refused}.2")
 
@@ -784,7 +785,7 @@ def test_a_refused_submit_keeps_its_name_until_it_is_repeated_and_may_be_found_a
     names = [rows[name].client_request_id for name in (unsent, refused, found)]
     assert names == [None, f"{refused}.2", f"{found}.1"]
     assert (rows[found].status, rows[found].attempts) == (Status.IN_FLIGHT, 1)
-    usd, count = ledger.committed()
+    usd, count = committed(ledger)
     assert usd == pytest.approx(0.12)
     assert count == 2
 
@@ -923,14 +924,14 @@ def test_an_id_that_the_provider_forgot_is_asked_about_by_a_run_and_made_anew_by
 ) -> None:
     forget(ledger, 0.25)
     assert ledger.resume_paid(forgotten=False) == 0
-    before, submits = ledger.committed()
+    before, submits = committed(ledger)
     assert submits == 2
     assert [cost for _, cost in ledger.forgotten()] == [0.25, 0.06], "charged, and reserved"
     assert ledger.retry(["moderation"], at=NOW) == []
     assert ledger.retry([FORGOTTEN], at=NOW) == ["task00000000", "task00000001"]
     assert ledger.forgotten() == []
     assert {record.generation_id for record in ledger.records()} == {None}
-    usd, submits = ledger.committed()
+    usd, submits = committed(ledger)
     assert usd == pytest.approx(before), "what was paid stays counted"
     assert submits == 2
 
@@ -948,17 +949,17 @@ def test_a_forgotten_id_that_is_replaced_is_asked_about_no_more(ledger: Ledger) 
     forget(ledger, None)
     assert ledger.replace(another) == ["task00000000a", "task00000001a"]
     assert ledger.resume_paid() == 0
-    assert ledger.committed()[1] == 2
+    assert committed(ledger)[1] == 2
 
 
 def test_a_person_may_have_one_forgotten_id_made_again(ledger: Ledger) -> None:
     forget(ledger, 0.25)
-    before, _ = ledger.committed()
+    before, _ = committed(ledger)
     ledger.submit_again(["task00000000"], at=NOW)
     found = by_id(ledger)
     assert (found["task00000000"].status, found["task00000000"].generation_id) == ("pending", None)
     assert found["task00000001"].status == "failed"
-    usd, submits = ledger.committed()
+    usd, submits = committed(ledger)
     assert usd == pytest.approx(before)
     assert submits == 2
 

@@ -68,6 +68,7 @@ from batchgen.session import admit
 from batchgen.task import FORGOTTEN, TRANSITIONS, Cause, Status, Task
 from batchgen.transfer import open_transfer
 from tests import virtual_time
+from tests.conftest import committed
 from tests.virtual_time import NightClock
 
 NORMAL: Final = settings(
@@ -107,6 +108,7 @@ class Submit:
 
     task_id: str
     usd: float | None
+    cost: float | None = None
     decided: bool = False
     """Whether it was in doubt and decided upon: what it may have cost stays counted."""
 
@@ -359,8 +361,15 @@ class LedgerMachine(RuleBasedStateMachine):
                 cost_is_estimate=False,
             ),
         )
-        if task and not task.completed:
-            task.completed, task.cost = True, usd
+        if task:
+            task.completed = True
+            self._billed(task, usd)
+
+    def _billed(self, task: Expected, usd: float | None) -> None:
+        if usd is not None:
+            task.cost = usd
+            if task.sent is not None:
+                self.submits[task.sent].cost = usd
 
     @rule(number=TASKS)
     def expired(self, number: int) -> None:
@@ -397,9 +406,12 @@ class LedgerMachine(RuleBasedStateMachine):
             task.cause = task.code = None
 
     @rule(
-        number=TASKS, cause=st.sampled_from(Cause), code=st.sampled_from(["one", "two", FORGOTTEN])
+        number=TASKS,
+        cause=st.sampled_from(Cause),
+        code=st.sampled_from(["one", "two", FORGOTTEN]),
+        bill=PRICES,
     )
-    def failed(self, number: int, cause: Cause, code: str) -> None:
+    def failed(self, number: int, cause: Cause, code: str, bill: float | None = None) -> None:
         name = self._aimed(number, Status.SUBMITTING, Status.IN_FLIGHT, Status.COMPLETED)
         possible = {
             Status.SUBMITTING: [Cause.SUBMIT],
@@ -409,10 +421,13 @@ class LedgerMachine(RuleBasedStateMachine):
         if name in self.tasks and cause not in possible.get(self.tasks[name].status, [cause]):
             return
         task = self._take(
-            name, Status.FAILED, lambda: self.ledger.failed(name, cause, code, "no", at=5.0)
+            name,
+            Status.FAILED,
+            lambda: self.ledger.failed(name, cause, code, "no", at=5.0, bill_usd=bill),
         )
         if task:
             task.cause, task.code = cause, code
+            self._billed(task, bill)
 
     @rule(number=TASKS)
     def timed_out(self, number: int) -> None:
@@ -609,14 +624,14 @@ class LedgerMachine(RuleBasedStateMachine):
             free = task.status in (Status.PENDING, Status.CANCELLED) or (
                 task.status is Status.FAILED and task.cause in (Cause.SUBMIT, Cause.GENERATION)
             )
-            if submit.decided:
+            if submit.cost is not None:
+                # Whatever became of the task: it was paid.
+                dollars, count = dollars + submit.cost, count + 1
+            elif submit.decided or (task.sent == sent and not free):
                 dollars, count = dollars + (submit.usd or 0.0), count + 1
-            elif task.sent == sent and not free:
-                cost = task.cost if task.cost is not None else submit.usd
-                dollars, count = dollars + (cost or 0.0), count + 1
-        committed, submits = self.ledger.committed()
+        dollars_now, submits = committed(self.ledger)
         assert submits == count
-        assert committed == pytest.approx(dollars)
+        assert dollars_now == pytest.approx(dollars)
 
     @invariant()
     def what_is_under_way_will_be_asked_about(self) -> None:

@@ -47,6 +47,7 @@ from batchgen.sandbox.clips import ClipRequest, render
 from batchgen.session import admit, run_job
 from batchgen.task import Status
 from batchgen.transfer import open_transfer
+from tests.conftest import committed
 
 pytestmark = pytest.mark.anyio
 FACTOR = 500.0
@@ -625,7 +626,7 @@ async def test_resubmits_never_pass_the_budget(tmp_path: Path, provider: Scripte
     summary, _ = await do(made, provider)
     assert summary.submitted == 2
     with Ledger.open(tmp_path / "run") as ledger:
-        usd, submits = ledger.committed()
+        usd, submits = committed(ledger)
     assert usd == pytest.approx(0.2)
     assert submits == 2
 

@@ -94,11 +94,10 @@ def retry(db: sqlite3.Connection, reasons: Sequence[str], at: float) -> list[str
 def _keep_forgotten(
     db: sqlite3.Connection, which: str, values: Sequence[object], at: float
 ) -> None:
-    """Note that submits were taken, are made again, and what they have cost or may have."""
+    """Note that submits were taken and are made again: what they cost or may cost stays counted."""
     db.execute(
         "UPDATE submits SET outcome = 'resubmitted', detail = 'the provider forgot its id',"
-        " settled_at = ?, reserved_usd = coalesce((SELECT cost_usd FROM tasks"
-        " WHERE tasks.client_request_id = submits.client_request_id), reserved_usd)"
+        " settled_at = ?"
         f" WHERE client_request_id IN (SELECT client_request_id FROM tasks WHERE {which})",
         (at, *values),
     )

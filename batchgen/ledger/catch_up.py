@@ -27,6 +27,7 @@ class KnownSubmit:
         submitted_at: Unix seconds; None where that is not known.
         base_url: Where it went; None for the sandbox inside a run.
         video: The whole file that came of it; None where there is none, or nobody knows.
+        reserved_usd: US dollars to count while the cost is not known; None where nobody knows.
         cost_usd: US dollars; None where that is not known.
         cost_is_estimate: Whether the cost is not the provider's word.
     """
@@ -37,6 +38,7 @@ class KnownSubmit:
     submitted_at: float | None = None
     base_url: str | None = None
     video: "KnownVideo | None" = None
+    reserved_usd: float | None = None
     cost_usd: float | None = None
     cost_is_estimate: bool = True
 
@@ -180,14 +182,16 @@ def _insert(
 ) -> None:
     db.execute(
         "INSERT INTO submits (client_request_id, task_id, attempt, body_sha256, reserved_usd,"
-        " intended_at, outcome, generation_id, detail, settled_at)"
-        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        " cost_usd, cost_is_estimate, intended_at, outcome, generation_id, detail, settled_at)"
+        " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         (
             submit.client_request_id,
             task.task_id,
             task.attempts + 1,
             hashlib.sha256(task.task.body).hexdigest(),
+            submit.reserved_usd,
             submit.cost_usd,
+            None if submit.cost_usd is None else int(submit.cost_is_estimate),
             submit.submitted_at or at,
             outcome,
             submit.generation_id,

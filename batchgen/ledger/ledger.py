@@ -25,6 +25,7 @@ from batchgen.ledger.tables import SELECT, Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.models import Scalar
 from batchgen.rundir import RunDirectory
+from batchgen.spending import Booking, Spent
 from batchgen.task import Cause, Status, Task
 from batchgen.urls import host_of
 
@@ -310,9 +311,9 @@ class Ledger:
         """Return how tasks of the job failed or timed out, most first."""
         return self._writer.ask(questions.endings)
 
-    def committed(self) -> tuple[float, int]:
-        """Return what is spent or reserved, in US dollars, and how many submits that is."""
-        return self._writer.ask(questions.committed)
+    def spent(self, model: str) -> Spent:
+        """Return what is spent or reserved, and what a video of this model was billed at most."""
+        return self._writer.ask(lambda db: questions.spent(db, model))
 
     def changes(self) -> int:
         """Return a number that grows with every row that is changed while the ledger is open."""
@@ -323,7 +324,7 @@ class Ledger:
         of it is an estimate."""  # noqa: D205, D209
         total, estimated = self._writer.ask(
             lambda db: db.execute(
-                "SELECT sum(cost_usd), max(cost_is_estimate) FROM tasks"
+                "SELECT sum(cost_usd), max(cost_is_estimate) FROM submits"
             ).fetchone()
         )
         return total, bool(estimated)
@@ -586,8 +587,8 @@ class Ledger:
         generate_s: float | None,
         cost_usd: float | None,
         cost_is_estimate: bool,
-    ) -> bool:
-        """Note that the provider is done.
+    ) -> Booking | None:
+        """Note that the provider is done. An address asked for afresh changes no times.
 
         Args:
             task_id: The task.
@@ -600,29 +601,27 @@ class Ledger:
             cost_is_estimate: Whether the cost is not the provider's word.
 
         Returns:
-            Whether this is news: an address asked for afresh changes no times and no cost.
+            What was booked; None where nothing was.
         """
 
-        def step(db: sqlite3.Connection) -> bool:
+        def step(db: sqlite3.Connection) -> Booking | None:
             sql = "SELECT completed_at FROM tasks WHERE task_id = ?"
             before = db.execute(sql, (task_id,)).fetchone()
             if before is not None and before[0] is not None:
                 moves.move(db, task_id, Status.COMPLETED, polls=polls, video_url=video_url)
-                return False
-            moves.move(
-                db,
-                task_id,
-                Status.COMPLETED,
-                polls=polls,
-                video_url=video_url,
-                completed_at=at,
-                more_videos=None,
-                queue_s=queue_s,
-                generate_s=generate_s,
-                cost_usd=cost_usd,
-                cost_is_estimate=None if cost_usd is None else int(cost_is_estimate),
-            )
-            return True
+            else:
+                moves.move(
+                    db,
+                    task_id,
+                    Status.COMPLETED,
+                    polls=polls,
+                    video_url=video_url,
+                    completed_at=at,
+                    more_videos=None,
+                    queue_s=queue_s,
+                    generate_s=generate_s,
+                )
+            return moves.book(db, task_id, cost_usd, is_estimate=cost_is_estimate)
 
         return await self._record(step)
 
@@ -702,11 +701,32 @@ class Ledger:
         )
 
     async def failed(
-        self, task_id: str, cause: Cause, code: str, message: str, *, at: float, polls: int = 0
-    ) -> None:
-        """Note that a task failed, in which phase and why."""
+        self,
+        task_id: str,
+        cause: Cause,
+        code: str,
+        message: str,
+        *,
+        at: float,
+        polls: int = 0,
+        bill_usd: float | None = None,
+    ) -> Booking | None:
+        """Note that a task failed, in which phase and why.
 
-        def step(db: sqlite3.Connection) -> None:
+        Args:
+            task_id: The task.
+            cause: The phase.
+            code: The error code.
+            message: Why.
+            at: Unix seconds.
+            polls: How often it was asked about since the last step.
+            bill_usd: US dollars that the provider charges all the same; None where nothing.
+
+        Returns:
+            What was booked; None where nothing was.
+        """
+
+        def step(db: sqlite3.Connection) -> Booking | None:
             if cause is Cause.SUBMIT:
                 moves.settle_submit(db, task_id, "refused", at, detail=message)
             moves.move(
@@ -718,8 +738,9 @@ class Ledger:
                 error_message=moves.short(message),
                 cause=cause,
             )
+            return moves.book(db, task_id, bill_usd, is_estimate=False)
 
-        await self._record(step)
+        return await self._record(step)
 
     async def timed_out(self, task_id: str, message: str, *, polls: int) -> None:
         """Note that a generation took too long; its id stays, the next run asks again."""

@@ -35,6 +35,12 @@ STEPS: Final[Mapping[int, tuple[str, ...]]] = {
         "ALTER TABLE tasks ADD COLUMN base_url TEXT",
         "ALTER TABLE tasks ADD COLUMN duplicate_id TEXT",
         "ALTER TABLE tasks ADD COLUMN more_videos TEXT",
+        "ALTER TABLE submits ADD COLUMN cost_usd REAL",
+        "ALTER TABLE submits ADD COLUMN cost_is_estimate INTEGER",
+        (
+            "UPDATE submits SET (cost_usd, cost_is_estimate) = (SELECT cost_usd, cost_is_estimate"
+            " FROM tasks WHERE tasks.client_request_id = submits.client_request_id)"
+        ),
         "ALTER TABLE submits ADD COLUMN listed_after REAL",
         "ALTER TABLE submits ADD COLUMN absent_after REAL",
         "ALTER TABLE submits ADD COLUMN evidence TEXT",

@@ -8,6 +8,7 @@ from functools import cache
 from batchgen.errors import LedgerError
 from batchgen.ledger.tables import SELECT, Record
 from batchgen.outcomes import MESSAGE_CHARACTERS
+from batchgen.spending import Booking
 from batchgen.task import SOURCES, Status
 
 
@@ -101,6 +102,32 @@ def settle_submit(
         " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
         (outcome, generation_id, short(detail) if detail else None, at, task_id),
     )
+
+
+def book(
+    db: sqlite3.Connection, task_id: str, usd: float | None, *, is_estimate: bool
+) -> Booking | None:
+    """Note what a task's latest submit cost; an estimate replaces nothing.
+
+    Returns:
+        What was booked; None where nothing was.
+    """
+    noted = db.execute(
+        "SELECT submits.cost_usd FROM submits JOIN tasks USING (client_request_id)"
+        " WHERE tasks.task_id = ?",
+        (task_id,),
+    ).fetchone()
+    before: float | None = noted[0] if noted else None
+    if usd is None or (is_estimate and before is not None):
+        return None
+    cost = "SET cost_usd = ?, cost_is_estimate = ?"
+    db.execute(f"UPDATE tasks {cost} WHERE task_id = ?", (usd, int(is_estimate), task_id))
+    db.execute(
+        f"UPDATE submits {cost}"
+        " WHERE client_request_id = (SELECT client_request_id FROM tasks WHERE task_id = ?)",
+        (usd, int(is_estimate), task_id),
+    )
+    return Booking(usd, before, is_estimate=is_estimate)
 
 
 def short(text: str) -> str:

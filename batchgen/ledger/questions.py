@@ -2,8 +2,10 @@
 
 import sqlite3
 from dataclasses import dataclass
+from typing import Final
 
 from batchgen.ledger.tables import SELECT, Record
+from batchgen.spending import Spent
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,23 +48,42 @@ def last_entry(db: sqlite3.Connection) -> float:
     return float(db.execute(sql).fetchone()[0] or 0.0)
 
 
-def committed(db: sqlite3.Connection) -> tuple[float, int]:
-    """Return what is spent or reserved, in US dollars, and how many submits that is.
+REMEMBERED_BILLS: Final = 500
+"""The latest bills of a model, the highest of which is reserved for the next of its videos."""
 
-    A submit counts while the provider has it, had it or may have it, and one in doubt that was
-    given up counts too; a refused one and a failed generation cost nothing.
+
+def spent(db: sqlite3.Connection, model: str) -> Spent:
+    """Return what is spent or reserved.
+
+    A submit counts once its cost is known, whatever became of it later; until then while the
+    provider has it, had it or may have it, and one in doubt that was repeated or given up counts
+    too. A refused one is free, and so is a generation that failed without a bill.
+
+    Args:
+        db: The database.
+        model: Whose bills tell what a video costs.
     """
-    total, count = db.execute(
-        "SELECT coalesce(sum(CASE WHEN submits.outcome IN ('resubmitted', 'abandoned')"
-        " THEN submits.reserved_usd"
-        " ELSE coalesce(tasks.cost_usd, submits.reserved_usd) END), 0), count(*)"
-        " FROM submits JOIN tasks USING (task_id)"
-        " WHERE submits.outcome IN ('resubmitted', 'abandoned')"
-        " OR (submits.client_request_id = tasks.client_request_id"
-        " AND tasks.status NOT IN ('pending', 'cancelled')"
-        " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation')))"
+    known, billed = db.execute(
+        "SELECT coalesce(sum(cost_usd), 0), count(*) FROM submits WHERE cost_usd NOT NULL"
     ).fetchone()
-    return float(total), int(count)
+    decided = "submits.outcome IN ('resubmitted', 'abandoned')"
+    reserved = dict(
+        db.execute(
+            f"SELECT CASE WHEN {decided} THEN submits.client_request_id ELSE task_id END,"
+            " submits.reserved_usd FROM submits JOIN tasks USING (task_id)"
+            f" WHERE submits.cost_usd IS NULL AND ({decided}"
+            " OR (submits.client_request_id = tasks.client_request_id"
+            " AND tasks.status NOT IN ('pending', 'cancelled')"
+            " AND NOT (tasks.status = 'failed' AND tasks.cause IN ('submit', 'generation'))))"
+        ).fetchall()
+    )
+    highest = db.execute(
+        "SELECT max(cost_usd) FROM (SELECT submits.cost_usd FROM submits JOIN tasks USING (task_id)"
+        " WHERE NOT submits.cost_is_estimate AND json_extract(tasks.params, '$.model') = ?"
+        " ORDER BY submits.intended_at DESC LIMIT ?)",
+        (model, REMEMBERED_BILLS),
+    ).fetchone()[0]
+    return Spent(float(known), reserved, int(billed) + len(reserved), highest)
 
 
 def latest_done(db: sqlite3.Connection, base_url: str | None) -> tuple[str, str] | None:

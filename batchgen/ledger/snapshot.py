@@ -16,6 +16,7 @@ from batchgen.ledger.migrations import migrate
 from batchgen.ledger.rescue import rescued
 from batchgen.ledger.tables import SCHEMA_VERSION, check, file_name, refusal, version_of
 from batchgen.rundir import RunDirectory
+from batchgen.spending import Spent
 from batchgen.task import Cause, Status
 
 
@@ -118,9 +119,9 @@ class Snapshot:
         )
         return Counter({Status(status): count for status, count in rows})
 
-    def committed(self) -> tuple[float, int]:
-        """Return what is spent or reserved, in US dollars, and how many submits that is."""
-        return questions.committed(self._db)
+    def spent(self, model: str) -> Spent:
+        """Return what is spent or reserved, and what a video of this model was billed at most."""
+        return questions.spent(self._db, model)
 
     def past(self) -> Past | None:
         """Return what earlier generations tell; None where none was finished."""

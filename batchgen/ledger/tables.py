@@ -92,7 +92,10 @@ CREATE TABLE submits (          -- every intent ever committed, and what came of
     listed_after REAL,          -- seconds after the intent at which a look-up first found it in
                                 -- the provider's log; NULL: none has
     absent_after REAL,          -- of the latest look-up that did not find it; NULL: none did not
-    evidence TEXT               -- why it was repeated, where the log decided that it may be
+    evidence TEXT,              -- why it was repeated, where the log decided that it may be
+    cost_usd REAL,              -- NULL while it is not known: until then what is reserved counts,
+                                -- unless the submit was free
+    cost_is_estimate INTEGER
 ) WITHOUT ROWID;
 CREATE INDEX by_task ON submits (task_id);
 CREATE INDEX by_time ON submits (intended_at);

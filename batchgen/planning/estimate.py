@@ -17,6 +17,8 @@ class PriceSource(StrEnum):
 
     JOB = "budget.usd_per_video"
     PROVIDER = "provider"
+    BILLS = "bills"
+    """The highest of the latest bills, where it is higher than what was said."""
 
 
 @dataclass(frozen=True, slots=True)

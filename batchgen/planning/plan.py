@@ -3,7 +3,7 @@
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from typing import Final
 
@@ -20,6 +20,7 @@ from batchgen.planning.axes import Cut, Cuts, axis_values
 from batchgen.planning.estimate import Price, PriceSource, Requests
 from batchgen.report.known import known_submits
 from batchgen.rundir import RunDirectory
+from batchgen.spending import Spending, Spent
 from batchgen.task import FORGOTTEN, Cause, Status, Task
 
 FIRST_TASKS: Final = 5
@@ -152,8 +153,9 @@ def make_plan(
     """
     found = _found(job)
     new = found.by_status["new"]
-    price = _price(job, quote) if new else None
-    affordable = estimate.affordable(job.budget, price, found.spent_usd, found.submits)
+    price = _price(job, quote, found.spent.highest_bill) if new else None
+    spending = Spending(job.budget, found.spent, None if price is None else price.usd)
+    affordable = estimate.affordable(job.budget, price, spending.committed_usd, spending.submits)
     to_submit = new if affordable is None else min(new, affordable)
     past = found.past
     return Plan(
@@ -167,8 +169,8 @@ def make_plan(
         by_axis=found.by_axis,
         first=list(islice(expand(job), FIRST_TASKS)),
         price=price,
-        spent_usd=found.spent_usd,
-        submits=found.submits,
+        spent_usd=spending.committed_usd,
+        submits=spending.submits,
         affordable=affordable,
         requests=estimate.requests(
             to_submit,
@@ -188,7 +190,7 @@ def make_plan(
 class _Found:
     """What a walk over the job's tasks has found in the run directory.
 
-    Attributes are those of `Plan`.
+    Attributes are those of `Plan`, and `spent`: what the ledger knows of money.
     """
 
     tasks: int
@@ -196,8 +198,7 @@ class _Found:
     gone: Mapping[str, int]
     failures: list[Failure]
     by_axis: list[Cut]
-    spent_usd: float = 0.0
-    submits: int = 0
+    spent: Spent = field(default_factory=Spent)
     past: Past | None = None
     warnings: tuple[str, ...] = ()
 
@@ -258,7 +259,6 @@ def _held_against(job: Job, ledger: Snapshot, news: Sequence[KnownSubmit]) -> _F
     tasks = by_status.total()
     gone = {status.exported: n for status, n in (Counter(ledger.counts()) - known).items()}
     by_status["gone"] = sum(gone.values())
-    spent_usd, submits = ledger.committed()
     return _Found(
         tasks=tasks,
         by_status=by_status,
@@ -268,8 +268,7 @@ def _held_against(job: Job, ledger: Snapshot, news: Sequence[KnownSubmit]) -> _F
             for (word, code), n in sorted(reasons.items(), key=lambda item: -item[1])
         ],
         by_axis=cuts.all(),
-        spent_usd=spent_usd,
-        submits=submits,
+        spent=ledger.spent(job.provider.model),
         past=ledger.past(),
         warnings=(_older(news),) if news else (),
     )
@@ -302,12 +301,16 @@ def _word(standing: Standing | None) -> str:
             return standing.status.value
 
 
-def _price(job: Job, quote: Callable[[ProviderSettings], float | None]) -> Price | None:
+def _price(
+    job: Job, quote: Callable[[ProviderSettings], float | None], billed: float | None
+) -> Price | None:
     play_money = job.provider.kind == "sandbox"
-    if job.budget.usd_per_video is not None:
-        return Price(job.budget.usd_per_video, PriceSource.JOB, play_money)
-    usd = quote(job.provider)
-    return None if usd is None else Price(usd, PriceSource.PROVIDER, play_money)
+    source = PriceSource.PROVIDER if job.budget.usd_per_video is None else PriceSource.JOB
+    usd = quote(job.provider) if source is PriceSource.PROVIDER else job.budget.usd_per_video
+    if billed is not None and billed > (usd or 0.0):
+        return Price(billed, PriceSource.BILLS, play_money)
+    # 0 is no price: held against it, no budget ends.
+    return Price(usd, source, play_money) if usd else None
 
 
 def _batches(tasks: Iterator[Task]) -> Iterator[list[Task]]:

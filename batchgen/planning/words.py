@@ -10,7 +10,7 @@ from batchgen.planning.axes import OTHER, PROMPT, Cut
 from batchgen.planning.estimate import PriceSource
 from batchgen.planning.plan import Plan
 from batchgen.templates import text
-from batchgen.terminal import duration, shortened, visible
+from batchgen.terminal import dollars, duration, shortened, visible
 
 WIDTH: Final = 80
 SHOWN_VALUES: Final = 12
@@ -165,11 +165,21 @@ def _cost(job: Job, plan: Plan) -> Iterator[str]:
         return
     price = plan.price
     seller = "sandbox" if price.play_money else "provider"
-    whose = "usd_per_video" if price.source is PriceSource.JOB else f"the {seller}'s price"
+    whose = {
+        PriceSource.JOB: "usd_per_video",
+        PriceSource.PROVIDER: f"the {seller}'s price",
+        PriceSource.BILLS: "the highest bill so far",
+    }[price.source]
     play = " of play money" if price.play_money else ""
     cost = price.usd * plan.within_budget
     whole = f" (${plan.cost_usd:.2f} for all)" if plan.within_budget < plan.new else ""
-    yield f"cost: about ${cost:.2f}{play} at {whose} of {_dollars(price.usd)}{whole}"
+    yield f"cost: about ${cost:.2f}{play} at {whose} of {dollars(price.usd)}{whole}"
+    if job.budget.max_usd is not None:
+        yield (
+            f"budget: {dollars(job.budget.max_usd)} in all; if a bill is higher than "
+            f"{dollars(price.usd)}, what is then in flight (at most "
+            f"{_counted(job.run.concurrency, 'video')}) or unresolved may pass it by the difference"
+        )
 
 
 def _effort(job: Job, plan: Plan) -> Iterator[str]:
@@ -193,8 +203,3 @@ def _effort(job: Job, plan: Plan) -> Iterator[str]:
 
 def _counted(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
-
-
-def _dollars(usd: float) -> str:
-    """Write a price, also one of a fraction of a cent."""
-    return f"${usd:.2f}" if usd >= 0.1 or round(usd, 2) == round(usd, 6) else f"${usd:.4g}"

@@ -6,6 +6,7 @@ Pure. Facts: the API's documentation of August 2026 and its published client.
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, Final
 from urllib.parse import quote, urlencode, urlsplit
@@ -48,6 +49,8 @@ may hand on (replicate, DashScope, Runway, fal, the family of OpenAI's Videos AP
 
 ID_HEADER: Final = "x-inference-id"
 """Repeats the generation's id in the head of an answer."""
+BILL_HEADER: Final = "x-aimlapi-usd-spent"
+"""Repeats what a generation was billed in the head of an answer."""
 MAX_ID_CHARACTERS: Final = 1_000
 MAX_URL_CHARACTERS: Final = 8_000
 _NO_REASON: Final = "the provider gave no reason"
@@ -104,9 +107,9 @@ def read_fetch(
     said = word.strip().lower() if isinstance(word, str) else ""
     word = re.sub(r"[-\s]+", "_", said)
     if word in DONE_WORDS:
-        return _video(content)
+        return replace(_video(content), cost_usd=_bill(content, headers))
     if word in FAILED_WORDS:
-        return _failure(content, FAILED_WORDS[word])
+        return replace(_failure(content, FAILED_WORDS[word]), cost_usd=_bill(content, headers))
     return Pending(printable(said)[:50], known=word in PENDING_WORDS, queued=word in QUEUE_WORDS)
 
 
@@ -174,7 +177,8 @@ def read_price(body: bytes, model: str) -> float | None:
             price = _amount(unit.get("price"))
             per = unit.get("per")
             # A price per second or per token cannot be told before the video is made.
-            if price is not None and str(per).lower() in _WHOLE_VIDEO:
+            # A price of 0 is a place that nobody filled in: held against it, no budget ends.
+            if price and str(per).lower() in _WHOLE_VIDEO:
                 return price
     return None
 
@@ -236,7 +240,7 @@ def _video(content: Mapping[str, Any]) -> Completed | NoVideo:
     if not usable:
         return NoVideo("completed, but the video's address cannot be used")
     first, *more = usable
-    return Completed(first, _cost(content), _size(usable[first]), tuple(more))
+    return Completed(first, size=_size(usable[first]), more=tuple(more))
 
 
 def _is_usable(url: str) -> bool:
@@ -253,12 +257,13 @@ def _size(video: Mapping[str, Any]) -> int | None:
     return size if type(size) is int and size > 0 else None
 
 
-def _cost(content: Mapping[str, Any]) -> float | None:
+def _bill(content: Mapping[str, Any], headers: Headers) -> float | None:
+    """Read what a generation was billed, in US dollars; body and head both may say."""
     meta = content.get("meta")
     usage = meta.get("usage") if isinstance(meta, dict) else None
     spent = _amount(usage.get("usd_spent")) if isinstance(usage, dict) else None
     # The charge is booked after the generation completes: a zero is "not yet".
-    return spent or None
+    return spent or _amount(headers.get(BILL_HEADER)) or None
 
 
 def _amount(value: object) -> float | None:

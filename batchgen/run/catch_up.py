@@ -36,7 +36,7 @@ async def catch_up(means: Means) -> list[tuple[Record, Generation]]:
             sent,
             listed[sent],
             base_url=means.base_url,
-            cost_usd=means.price,
+            reserved_usd=means.spending.price,
         )
         for sent in strange
         if _run_id(sent) == ledger.run_id
@@ -44,10 +44,10 @@ async def catch_up(means: Means) -> list[tuple[Record, Generation]]:
     taken = await ledger.learn(mine, "the provider's log", at=means.clock.now())
     if said := str(taken):
         means.tally.say(f"the ledger is older than the provider's log: {said}", Level.WARNING)
+    means.spending.recount(ledger.spent(means.model))
     going_on: list[tuple[Record, Generation]] = []
     for record in await ledger.tasks(taken.generations):
         if record.generation_id is not None:
-            means.tally.reserve(means.price)
             means.tally.moved(record, Status.PENDING, Status.IN_FLIGHT)
             generation = Generation(record.generation_id, means.clock.now(), resumed=True)
             going_on.append((record, generation))

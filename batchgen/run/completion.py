@@ -65,17 +65,18 @@ async def _until_known(
                 waiting.ended()
                 await _completed(means, waiting, outcome)
                 return outcome
-            case GenerationFailed(code=code, message=message):
+            case GenerationFailed(code=code, message=message, cost_usd=bill):
                 waiting.ended()
                 means.tally.good()
                 means.traffic.polled()
                 code = failure_code(f"{code} {message}", code)
-                await _fail(means, waiting, Cause.GENERATION, code, message)
+                await _fail(means, waiting, Cause.GENERATION, code, message, bill)
                 return None
             case Pending() | NoVideo():
                 _still_runs(means, waiting, outcome)
                 if isinstance(outcome, NoVideo) and waiting.without_video > NO_VIDEO_GRACE:
-                    await _fail(means, waiting, Cause.FETCH, "no_video", outcome.reason)
+                    reason, bill = outcome.reason, outcome.cost_usd
+                    await _fail(means, waiting, Cause.FETCH, "no_video", reason, bill)
                     return None
             case trouble:
                 if not await _go_on(means, waiting, trouble, slot):
@@ -161,19 +162,19 @@ async def _completed(means: Means, waiting: Waiting, outcome: Completed) -> None
     means.tally.good()
     means.traffic.polled()
     queue_s, generate_s = waiting.split()
-    news = await means.ledger.completed(
+    bill = outcome.cost_usd
+    booking = await means.ledger.completed(
         waiting.record.task_id,
         video_url=without_secrets(outcome.url),
         at=means.clock.now(),
         polls=waiting.asked,
         queue_s=queue_s,
         generate_s=generate_s,
-        cost_usd=outcome.cost_usd if outcome.cost_usd is not None else means.price,
-        cost_is_estimate=outcome.cost_usd is None,
+        cost_usd=bill if bill is not None else means.spending.price,
+        cost_is_estimate=bill is None,
     )
     means.control.knows(waiting.generation.id, waiting.record.model)
-    if news:
-        means.tally.charged(outcome.cost_usd, means.price)
+    means.book(waiting.record, booking)
     means.tally.moved(waiting.record, Status.IN_FLIGHT, Status.COMPLETED)
 
 
@@ -231,8 +232,22 @@ async def _forgotten(means: Means, waiting: Waiting, trouble: Trouble) -> None:
     means.failed(record, Status.IN_FLIGHT, message, free=False, earlier=earlier)
 
 
-async def _fail(means: Means, waiting: Waiting, cause: Cause, code: str, message: str) -> None:
-    await means.ledger.failed(
-        waiting.record.task_id, cause, code, message, at=means.clock.now(), polls=waiting.asked
+async def _fail(
+    means: Means,
+    waiting: Waiting,
+    cause: Cause,
+    code: str,
+    message: str,
+    bill: float | None = None,
+) -> None:
+    booking = await means.ledger.failed(
+        waiting.record.task_id,
+        cause,
+        code,
+        message,
+        at=means.clock.now(),
+        polls=waiting.asked,
+        bill_usd=bill,
     )
+    means.book(waiting.record, booking)
     means.failed(waiting.record, Status.IN_FLIGHT, message, free=cause is Cause.GENERATION)

@@ -242,7 +242,7 @@ class Doubts:
         for sent, doubt in sorted(self._doubts.items(), key=lambda each: each[1].at):
             verdict = await self._judge(means, known, doubt)
             fresh = sent in due and log.lacks(sent, doubt.at)
-            if verdict.ruling is Ruling.AGAIN and (refusal := means.over_budget()) is not None:
+            if verdict.ruling is Ruling.AGAIN and (refusal := means.spending.refusal()) is not None:
                 verdict = Verdict(Ruling.LEARN, refusal)
             elif verdict.ruling is Ruling.AGAIN and not fresh:
                 # Only what is not in the log at this very moment is submitted again.
@@ -278,7 +278,9 @@ class Doubts:
     ) -> tuple[Record, Generation | None]:
         del self._doubts[sent]
         self.handed_out.add(record.task_id)
-        means.tally.reserve(means.price)
+        # The first one may be billed, too.
+        means.spending.keep(record.task_id, as_name=sent)
+        means.spending.reserve(record.task_id)
         means.tally.moved(record, Status.UNRESOLVED, Status.PENDING)
         means.tally.say(
             f"task {record.task_id} is submitted again, as on_ambiguous says: {why}",
@@ -301,4 +303,4 @@ def _may_resubmit(means: Means, doubt: Doubt) -> bool:
 
 
 def _may_submit(means: Means) -> bool:
-    return not means.stopping.asked and means.over_budget() is None
+    return not means.stopping.asked and means.spending.refusal() is None

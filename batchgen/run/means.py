@@ -10,7 +10,7 @@ from batchgen.clock import Clock
 from batchgen.durations import Durations
 from batchgen.errors import LedgerError
 from batchgen.events import Level, Reason
-from batchgen.job import Budget, RunSettings
+from batchgen.job import RunSettings
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.tables import Record
 from batchgen.limits import PROBE_SECONDS, Control
@@ -29,7 +29,9 @@ from batchgen.run.refused import Refusals
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
 from batchgen.run.traffic import Traffic
+from batchgen.spending import Booking, Spending
 from batchgen.task import Status
+from batchgen.terminal import dollars
 from batchgen.transfer import Transfer
 
 KEY_PROBE_SECONDS: Final = 180.0
@@ -76,12 +78,13 @@ class Means:
 
     Attributes:
         settings: How the run behaves.
-        budget: What it may spend.
+        spending: What was spent and reserved, and the price of a video.
         ledger: Where every step is kept.
         provider: Who makes the videos.
         transfer: What fetches their files.
         clock: Time.
         rng: Chance.
+        model: The model that new tasks are made with.
         provider_kind: What the ids of tasks were made with.
         key_hint: Where the key is read from, as the end of a sentence.
         base_url: Where submits go, as later runs will find it; None for the sandbox inside a run.
@@ -89,7 +92,6 @@ class Means:
         traffic: The limits.
         tally: The counts.
         stopping: Whether the run is ending.
-        price: US dollars reserved for one video; None where nobody knows.
         doubt: Told of a task whose submit may have been taken: the task, the submit's client
             request id, Unix seconds.
         control: A generation by which failing polls are told from a failing provider.
@@ -97,20 +99,20 @@ class Means:
     """
 
     settings: RunSettings
-    budget: Budget
+    spending: Spending
     ledger: Ledger
     provider: Provider
     transfer: Transfer
     clock: Clock
     rng: random.Random
     durations: Durations
+    model: str
     provider_kind: str
     key_hint: str
     base_url: str | None
     traffic: Traffic
     tally: Tally
     stopping: Stopping
-    price: float | None
     doubt: Callable[[Record, str, float], None]
     control: Control = field(default_factory=Control)
     refusals: Refusals = field(default_factory=Refusals)
@@ -122,22 +124,23 @@ class Means:
         """
         return record.base_url not in (None, self.base_url)
 
-    def over_budget(self) -> str | None:
-        """Say why another submit would go past the budget; None where it would not."""
-        committed, price = self.tally.committed_usd, self.price or 0.0
-        limit = self.budget.max_tasks
-        if limit is not None and self.tally.committed_tasks >= limit:
-            return f"the budget of {limit} tasks is used up"
-        dollars = self.budget.max_usd
-        if dollars is not None and self.price is None:
-            return "the provider quotes no price to hold budget.max_usd against"
-        # A millionth of a dollar of rounding is no overrun.
-        if dollars is not None and committed + price > dollars + 1e-6:
-            return (
-                f"another video would pass the budget of ${dollars:.2f}: "
-                f"${committed:.2f} are spent or reserved"
+    def book(self, record: Record, booking: Booking | None) -> None:
+        """Count what a submit cost; a bill higher than the price raises what is reserved."""
+        if booking is None:
+            return
+        before = self.spending.price
+        if not self.spending.book(record.task_id, booking) or before is None:
+            return
+        said = (
+            f"the provider billed {dollars(booking.usd)} for a video, where {dollars(before)} were "
+            "reserved: from now on that is reserved for each"
+        )
+        if excess := self.spending.excess:
+            said += (
+                f"; the {self.spending.open} in flight or unresolved may pass the budget by "
+                f"{dollars(excess)}"
             )
-        return None
+        self.tally.say(said, Level.WARNING)
 
     def backoff(self, tries: int, trouble: Trouble) -> float:
         """Return seconds to wait before the next try."""
@@ -159,12 +162,12 @@ class Means:
             record: The task.
             before: Its status until now.
             said: Why.
-            free: Whether the provider charges nothing for it.
+            free: Whether it cost nothing, unless there was a bill.
             earlier: Whether it failed in an earlier run, really: it says nothing of this one.
         """
         self.tally.moved(record, before, Status.FAILED, message=said, in_a_row=not earlier)
         if free:
-            self.tally.release(self.price)
+            self.spending.release(record.task_id)
         limit = self.settings.stop_if_failures
         if limit is not None and self.tally.failures_in_a_row >= limit:
             self.stopping.drain(

@@ -5,7 +5,6 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Collection, Mapping
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Final
 
 import anyio
@@ -33,6 +32,7 @@ from batchgen.run.means import Generation, Means
 from batchgen.run.stopping import Stopping
 from batchgen.run.tally import Tally
 from batchgen.run.traffic import Traffic
+from batchgen.spending import Spending
 from batchgen.transfer import Transfer
 
 PAGE: Final = 64
@@ -96,7 +96,6 @@ class Run:
         # What still starts tasks: what earlier runs left, what is new, each that a look-up settled.
         self._sources = 2
         self._settling = False
-        self._over: str | None = None
         self._changed = anyio.Event()
         self._doubts = Doubts(job.run.on_ambiguous)
         self._traffic: Traffic | None = None
@@ -144,24 +143,24 @@ class Run:
             LedgerError: A step could not be made durable.
             UsageError: The job bounds its cost, and nobody knows what a video costs.
         """
-        quoted: float | Trouble | None = self._job.budget.usd_per_video
-        if quoted is None:
-            quoted = await self._provider.price()
-        if quoted is None and self._job.budget.max_usd is not None:
+        quoted = await self._quoted()
+        spent = self._ledger.spent(self._job.provider.model)
+        price = None if isinstance(quoted, Trouble) else quoted
+        spending = Spending(self._job.budget, spent, price)
+        if quoted is None and spending.price is None and self._job.budget.max_usd is not None:
             raise UsageError(
                 "budget.max_usd is set, but the provider quotes no price for "
                 f"{self._job.provider.model}: set budget.usd_per_video too"
             )
         tally = self._tally = Tally(
             self._ledger.counts(),
-            self._ledger.committed(),
             clock=self._clock,
             observer=self._observer,
         )
         self._traffic = Traffic(self._job.run, self._clock, self._first_wave())
         means = Means(
             settings=self._job.run,
-            budget=self._job.budget,
+            spending=spending,
             ledger=self._ledger,
             provider=self._provider,
             transfer=self._transfer,
@@ -171,10 +170,10 @@ class Run:
             traffic=self._traffic,
             tally=tally,
             stopping=self.stopping,
+            model=self._job.provider.model,
             provider_kind=self._job.provider.kind,
             key_hint=key_hint(self._job.provider),
             base_url=lasting_base_url(self._job.provider),
-            price=None if isinstance(quoted, Trouble) else quoted,
             doubt=self._doubt,
         )
         self._ledger.when_full = means.wait_for_room
@@ -194,7 +193,8 @@ class Run:
         cost, estimated = self._ledger.cost()
         reason, detail = self.stopping.reason, self.stopping.detail
         if reason is None:
-            reason, detail = (Reason.BUDGET, self._over) if self._over else (Reason.DONE, "")
+            over = spending.over
+            reason, detail = (Reason.DONE, "") if over is None else (Reason.BUDGET, over)
         return Summary(
             reason=reason,
             counts=tally.counts,
@@ -204,6 +204,12 @@ class Run:
             seconds=tally.seconds,
             detail=detail,
         )
+
+    async def _quoted(self) -> float | Trouble | None:
+        """Return what the job says a video costs, or ask the provider; 0 is no price."""
+        if self._job.budget.usd_per_video is not None:
+            return self._job.budget.usd_per_video or None
+        return await self._provider.price() or None
 
     def _first_wave(self) -> FirstWave:
         in_process = self._job.provider.in_process
@@ -252,8 +258,8 @@ class Run:
                     Level.WARNING,
                 )
             with self.stopping.new_work():
-                if means.price is None and means.budget.max_usd is not None:
-                    means = await self._priced(means)
+                if means.spending.price is None and self._job.budget.max_usd is not None:
+                    await self._priced(means)
                 for record, generation in await catch_up(means):
                     await self._start(carriers, means, record, generation)
                 async with aclosing(self._new_tasks(means)) as new_tasks:
@@ -279,7 +285,7 @@ class Run:
         self._sources -= 1
         self._tell_change()
 
-    async def _priced(self, means: Means) -> Means:
+    async def _priced(self, means: Means) -> None:
         """Wait until the provider says what a video costs: the budget must be held against it."""
         while isinstance(quoted := await self._provider.price(), Trouble):
             means.tally.say_sometimes(
@@ -288,7 +294,7 @@ class Run:
             )
             means.check_outage()
             await self._clock.sleep(PROBE_SECONDS)
-        return replace(means, price=quoted)
+        means.spending.raise_price(quoted)
 
     async def _start(
         self,
@@ -368,12 +374,12 @@ class Run:
                     continue
                 if left < 1:
                     return
-                if (refusal := means.over_budget()) is not None:
+                if (refusal := means.spending.refusal()) is not None:
                     # What was started before is inside the budget and goes on.
-                    self._over = refusal
+                    means.spending.over = refusal
                     return
                 left -= 1
-                means.tally.reserve(means.price)
+                means.spending.reserve(record.task_id)
                 yield record
 
     def _doubt(self, record: Record, client_request_id: str, at: float) -> None:

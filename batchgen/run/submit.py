@@ -42,6 +42,9 @@ async def _until_taken(means: Means, record: Record) -> Generation | None:
         name = means.ledger.new_client_request_id(record.task_id)
         try:
             async with means.traffic.post():
+                if means.spending.give_up(record.task_id):
+                    # A bill has raised the price since it was reserved; the task stays pending.
+                    return None
                 taken = means.clock.now()
                 outcome = await _post(means, record, name, taken)
         except LedgerError as error:
@@ -130,7 +133,7 @@ async def _post(
             record.task_id,
             client_request_id=client_request_id,
             body_sha256=hashlib.sha256(body).hexdigest(),
-            reserved_usd=means.price,
+            reserved_usd=means.spending.price,
             base_url=means.base_url,
             at=at,
         )

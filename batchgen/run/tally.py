@@ -15,13 +15,11 @@ SAY_AGAIN_SECONDS: Final = 60.0
 
 
 class Tally:
-    """Counts by status, failures in a row, money, and the time of the last good answer.
+    """Counts by status, failures in a row, and the time of the last good answer.
 
     Attributes:
         submitted: Submits begun in this run.
         failures_in_a_row: Tasks that failed since one succeeded.
-        committed_usd: US dollars spent or reserved, by this run and those before it.
-        committed_tasks: Submits that were taken or may have been, likewise.
         last_good: Monotonic seconds of the provider's last good answer, or of the start.
         welcomed: Whether the provider has taken our key in this run.
         troubled: Ids of tasks whose requests have failed several times in a row, or whose file's
@@ -36,7 +34,6 @@ class Tally:
     def __init__(
         self,
         counts: Mapping[Status, int],
-        committed: tuple[float, int],
         *,
         clock: Clock,
         observer: Observer,
@@ -45,7 +42,6 @@ class Tally:
         self._clock = clock
         self._observer = observer
         self._began = clock.monotonic()
-        self.committed_usd, self.committed_tasks = committed
         self.submitted = 0
         self.failures_in_a_row = 0
         self.last_good = self._began
@@ -125,21 +121,6 @@ class Tally:
                 message=message,
             )
         )
-
-    def reserve(self, price: float | None) -> None:
-        """Count a submit that is about to be made."""
-        self.committed_tasks += 1
-        self.committed_usd += price or 0.0
-
-    def release(self, price: float | None) -> None:
-        """Count back a submit that cost nothing."""
-        self.committed_tasks -= 1
-        self.committed_usd -= price or 0.0
-
-    def charged(self, cost: float | None, price: float | None) -> None:
-        """Put what was booked in place of what was reserved."""
-        if cost is not None:
-            self.committed_usd += cost - (price or 0.0)
 
     def say(self, message: str, level: Level = Level.INFO) -> None:
         """Tell the watcher something in a sentence."""

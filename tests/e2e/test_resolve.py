@@ -13,7 +13,7 @@ from batchgen.jobfile import Overrides, load_job
 from batchgen.ledger.ledger import Ledger
 from batchgen.savedjob import save_job
 from batchgen.session import admit
-from tests.conftest import Batchgen
+from tests.conftest import Batchgen, committed
 from tests.e2e.test_command import FAST, account, manifest
 
 JOB = """
@@ -148,7 +148,7 @@ def test_each_verb_settles_its_task_and_the_next_run_goes_on_with_that(
     assert decided[f"{otter}.lost"] == "resubmitted"
     assert decided[f"{newt}.lost"] == "abandoned"
     with Ledger.open(run) as ledger:
-        dollars, submits = ledger.committed()
+        dollars, submits = committed(ledger)
     assert (round(dollars, 6), submits) == (0.24, 4), "a doubt stays counted"
 
 
