@@ -413,6 +413,8 @@ def test_every_fault_there_is_is_tried_above() -> None:
         "same_id",
         "others_answer",
         "close_idle",
+        "late_rows",
+        "lost_rows",
     }
     assert tried == set(_RULES)
     assert len(_RULES) == len(get_args(get_args(Rule)[0]))
@@ -491,6 +493,57 @@ async def test_an_id_is_unknown_only_for_as_long_as_the_plan_says() -> None:
         assert (await server.fetch()).status == 404
         server.clock.time += 2
         assert (await server.fetch()).json["status"] == "completed"
+
+
+async def listed(server: Server) -> list[str]:
+    """Read the log, in pages of two; return the client request ids, newest first."""
+    found: list[str] = []
+    while True:
+        page = await ask(server.sandbox.url, "GET", f"/v2/logs?limit=2&offset={len(found)}")
+        found += [row["client_request_id"] for row in page.json["data"]]
+        if not page.json["pagination"]["has_more"]:
+            assert page.json["pagination"]["total"] == len(found)
+            return found
+
+
+async def test_the_log_lists_late_what_was_taken() -> None:
+    async with serving({"on": "logs", "do": "late_rows", "for": "90s"}) as server:
+        for prompt in ("one", "two", "three"):
+            await server.submit(prompt)
+            server.clock.time += 40
+        assert await listed(server) == ["one"]
+        server.clock.time += 20
+        assert await listed(server) == ["two", "one"]
+        server.clock.time += 90
+        assert await listed(server) == ["three", "two", "one"]
+        assert server.taken == 3
+
+
+async def test_the_log_never_lists_a_share_always_the_same_and_looks_complete() -> None:
+    plan = {"on": "logs", "do": "lost_rows", "share": "30%"}
+    async with serving(plan) as server, serving(plan) as another:
+        prompts = [str(number) for number in range(40)]
+        for prompt in prompts:
+            await server.submit(prompt)
+            await another.submit(prompt)
+        there = await listed(server)
+        assert there == await listed(server) == await listed(another)
+        assert 20 <= len(there) <= 36
+    async with serving({"on": "logs", "do": "lost_rows"}) as server:
+        await server.submit()
+        assert await listed(server) == []
+
+
+async def test_the_log_may_leave_out_just_what_was_not_answered() -> None:
+    async with serving(
+        {"on": "submit", "do": "lose_answer", "skip": 1, "first": 1},
+        {"on": "submit", "do": "status", "status": 504, "taken": True, "skip": 1, "first": 1},
+        {"on": "logs", "do": "lost_rows", "of": "unanswered"},
+    ) as server:
+        for prompt in ("answered", "lost", "refused", "answered, too"):
+            await server.submit(prompt.replace(", ", "-"))
+        assert server.taken == 4
+        assert await listed(server) == ["answered-too", "answered"]
 
 
 @pytest.mark.parametrize("style", ["slash", "percent", "query", "long", "control"])

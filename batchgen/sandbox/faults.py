@@ -340,6 +340,23 @@ class UnknownId(Fault):
         return young and super().matches(asked)
 
 
+class LateRows(Fault):
+    """List what was taken only some time after that."""
+
+    WHERE = frozenset({"logs"})
+    do: Literal["late_rows"]
+    seconds: Seconds = Field(90.0, alias="for")
+
+
+class LostRows(Fault):
+    """Never list some of what was taken, always the same, and look complete all the same."""
+
+    WHERE = frozenset({"logs"})
+    do: Literal["lost_rows"]
+    share: Share = 1.0
+    of: Literal["all", "unanswered"] = "all"
+
+
 class FaultOfState(Fault):
     """A fault of an answer that says where a generation stands."""
 
@@ -520,6 +537,8 @@ Rule: TypeAlias = Annotated[
     | Fail
     | Stuck
     | UnknownId
+    | LateRows
+    | LostRows
     | StatusWord
     | NewFields
     | OthersAnswer

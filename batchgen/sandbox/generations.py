@@ -293,13 +293,31 @@ class Account:
         return self._left
 
     def logged(
-        self, start: float, end: float, *, offset: int, limit: int
+        self,
+        start: float,
+        end: float,
+        *,
+        offset: int,
+        limit: int,
+        hidden: frozenset[str] = frozenset(),
     ) -> tuple[Sequence[Generation], int]:
-        """Give a page of what was taken from `start` to `end`, newest first, and the total."""
+        """Give a page of what was taken from `start` to `end`, newest first, and the total.
+
+        Args:
+            start: Unix seconds.
+            end: Unix seconds.
+            offset: Rows to leave out, the newest.
+            limit: Rows to give, at most.
+            hidden: Ids of those that are not listed, and not counted.
+        """
         low = bisect_left(self._by_created, start, key=attrgetter("created"))
-        high = bisect_right(self._by_created, end, key=attrgetter("created"))
+        high = max(low, bisect_right(self._by_created, end, key=attrgetter("created")))
+        if hidden:
+            taken = reversed(self._by_created[low:high])
+            rows = [each for each in taken if each.generation_id not in hidden]
+            return rows[offset : offset + limit], len(rows)
         newest = max(low, high - offset)
-        return self._by_created[max(low, newest - limit) : newest][::-1], max(0, high - low)
+        return self._by_created[max(low, newest - limit) : newest][::-1], high - low
 
     def _start(self, ready: float) -> float:
         if not self._settings.slots:

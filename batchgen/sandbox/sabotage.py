@@ -24,6 +24,7 @@ from batchgen.sandbox.generations import STUCK, Generation, Json, JsonObject, St
 from batchgen.sandbox.requests import Refused
 from batchgen.sandbox.wire import (
     FATE,
+    HIDDEN,
     ODDITY,
     UNANSWERED,
     Handler,
@@ -47,6 +48,7 @@ _ODDITIES: Final[Mapping[str, str]] = {
     "long": "x" * 10_000,
     "control": "\r\nX-Injected: 1\r\n\r\n\x00\x1b[31m",
 }
+_TAKEN: Final = frozenset({HTTPStatus.OK, HTTPStatus.CREATED})
 _CLOSE_AFTER_S: Final = 0.05
 """An answer has left by then, and the client has put the connection away for its next request."""
 _LOOK_S: Final = 0.1
@@ -132,11 +134,8 @@ class Sabotage:
         match rule:
             case faults.StatusFault():
                 return await self._status(rule, request, handler)
-            case faults.RefuseKey():
-                raise Refused(HTTPStatus.UNAUTHORIZED, "The key is wrong or has expired.")
-            case faults.NoCredits():
-                status = HTTPStatus(rule.status)
-                raise Refused(status, "Out of credits: insufficient balance, top up the account.")
+            case faults.RefuseKey() | faults.NoCredits():
+                raise _refusal(rule)
             case faults.Redirect():
                 to = rule.to or str(request.url.origin().with_path("/sandbox/trap/redirected"))
                 return web.Response(status=rule.status, headers={hdrs.LOCATION: to})
@@ -159,6 +158,9 @@ class Sabotage:
                 return await _odd_body(rule, request, handler)
             case faults.NoId() | faults.SameId() | faults.OddId() | faults.Fail() | faults.Stuck():
                 return await self._submit(rule, request, handler)
+            case faults.LateRows() | faults.LostRows():
+                request[HIDDEN] = self._hidden(rule)
+                return await handler(request)
             case (
                 faults.UnknownId()
                 | faults.StatusWord()
@@ -185,6 +187,24 @@ class Sabotage:
                 return await _download(rule, request, handler)
             case _:
                 assert_never(rule)
+
+    def _hidden(self, rule: faults.LateRows | faults.LostRows) -> frozenset[str]:
+        """Return the ids of the generations that a look into the log does not list."""
+        account = self._wire.account
+        taken = account.generations.values()
+        match rule:
+            case faults.LateRows():
+                listed = self._wire.clock.now() - rule.seconds
+                return frozenset(each.generation_id for each in taken if each.created > listed)
+            case faults.LostRows():
+                answered = {post.generation_id for post in account.posts if post.answered in _TAKEN}
+                spared = answered if rule.of == "unanswered" else set()
+                return frozenset(
+                    each.generation_id
+                    for each in taken
+                    if each.generation_id not in spared
+                    and _draw(self._faults.plan.seed, each.order.digest) < rule.share
+                )
 
     async def _status(
         self, rule: faults.StatusFault, request: web.Request, handler: Handler
@@ -285,6 +305,20 @@ class Sabotage:
                 return await _changed(request, handler, _add_video)
             case faults.PrivateHost():
                 return await _changed(request, handler, lambda answer: _move(answer, rule.address))
+
+
+def _refusal(rule: faults.RefuseKey | faults.NoCredits) -> Refused:
+    match rule:
+        case faults.RefuseKey():
+            return Refused(HTTPStatus.UNAUTHORIZED, "The key is wrong or has expired.")
+        case faults.NoCredits():
+            said = "Out of credits: insufficient balance, top up the account."
+            return Refused(HTTPStatus(rule.status), said)
+
+
+def _draw(seed: int, digest: str) -> float:
+    """Hash what was asked for to a number in [0, 1)."""
+    return int(sha256(f"{seed}\n{digest}".encode()).hexdigest()[:12], 16) / 16**12
 
 
 def _connected(request: web.Request) -> bool:

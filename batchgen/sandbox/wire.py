@@ -62,6 +62,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 # What a middleware and a handler tell each other about a request.
 FATE: Final = web.RequestKey("fate", str)
 ODDITY: Final = web.RequestKey("oddity", str)
+HIDDEN: Final = web.RequestKey("hidden", frozenset[str])
 TAKEN: Final = web.RequestKey("taken", str)
 UNANSWERED: Final = web.RequestKey("unanswered", bool)
 
@@ -238,7 +239,8 @@ class Wire:
             raise invalid("start to end takes a window of 0 to 92 days")
         limit = whole(request, "limit", default=_LOG_PAGE, least=1, most=_LOG_PAGE)
         offset = whole(request, "offset", default=0, least=0, most=10**9)
-        rows, total = self.account.logged(start, end, offset=offset, limit=limit)
+        hidden = request.get(HIDDEN, frozenset[str]())
+        rows, total = self.account.logged(start, end, offset=offset, limit=limit, hidden=hidden)
         return _json(
             {
                 "data": [log_row(generation, now) for generation in rows],
