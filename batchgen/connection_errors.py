@@ -2,37 +2,54 @@
 
 import os
 import ssl
+from datetime import UTC, datetime
 from http import HTTPStatus
 from pathlib import Path
+from typing import Final
 
 import aiohttp
 
-from batchgen.proxies import Proxy
+from batchgen.outcomes import NotSent
+from batchgen.proxies import Proxy, ProxyError
 from batchgen.terminal import printable
 
+PROXY_REFUSALS: Final = frozenset({401, 403, 405, 407})
+"""Answers by which a proxy says that it will not serve us: others may pass."""
 
-def connection_reason(error: BaseException, proxy: Proxy | None) -> str | None:
-    """Put an error of making a connection into words; None for any other.
+
+def unconnected(error: BaseException, proxy: Proxy | None) -> NotSent | None:
+    """Judge an error of making a connection; None for any other.
 
     Args:
         error: What was raised.
         proxy: The proxy of the request, if it had one.
     """
     match error:
+        case ProxyError():
+            return NotSent(str(error), proxy=True)
         case aiohttp.ClientHttpProxyError(status=status):
-            return f"the proxy {proxy} refuses to connect: HTTP {status}{_phrase(status)}"
+            reason = f"the proxy {proxy} refuses to connect: HTTP {status}{_phrase(status)}"
+            return NotSent(reason, proxy=status in PROXY_REFUSALS)
         case aiohttp.ClientConnectorCertificateError():
-            why = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
-            return printable(
-                f"the certificate of {error.host} cannot be trusted: {why} "
-                f"(trusted are those in {trusted_certificates()})"
-            )
+            return NotSent(_about_certificate(error), certificate=True)
         case aiohttp.ClientConnectorError(host=host, port=port, os_error=cause) if (
             proxy is not None and (host, port) == (proxy.host, proxy.port)
         ):
-            return f"the proxy {proxy} cannot be reached: {_short(cause)}"
+            return NotSent(f"the proxy {proxy} cannot be reached: {_short(cause)}")
         case _:
             return None
+
+
+def _about_certificate(error: aiohttp.ClientConnectorCertificateError) -> str:
+    """Say why a certificate is not trusted, and what was looked at to say so."""
+    why = getattr(error.certificate_error, "verify_message", "") or "it does not fit"
+    # Of a certificate's dates it is this machine's that may be wrong.
+    judged_by = (
+        f"by the clock of this machine it is {datetime.now(UTC):%Y-%m-%d %H:%M} UTC"
+        if "expired" in why or "not yet valid" in why
+        else f"trusted are those in {trusted_certificates()}"
+    )
+    return printable(f"the certificate of {error.host} cannot be trusted: {why} ({judged_by})")
 
 
 def trusted_certificates() -> str:

@@ -20,11 +20,13 @@ class NotSent:
         reason: Why.
         certificate: Whether the host could not prove who it is: people must look at that.
         private: Whether the host's name leads to an address that is not public: so must they here.
+        proxy: Whether the proxy cannot be used as it is, or refuses the user: and here.
     """
 
     reason: str
     certificate: bool = False
     private: bool = False
+    proxy: bool = False
 
 
 @dataclass(frozen=True, slots=True)

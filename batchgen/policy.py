@@ -14,6 +14,7 @@ out, 409 that something like it exists.
     headers never sent  RETRY       RETRY          RETRY
     bad certificate     PAUSE       PAUSE          PAUSE
     private address     PAUSE       PAUSE          PAUSE
+    refused by a proxy  PAUSE       PAUSE          PAUSE
     reset, timeout      HOLD        RETRY          RETRY
     2xx, unusable body  HOLD        RETRY          RETRY_COUNTED
     400 422             FAIL        RETRY_COUNTED  FRESH_URL
@@ -94,7 +95,7 @@ _RATE: Final = re.compile(
 def decide(phase: Phase, trouble: Trouble) -> Action:
     """Look the trouble up in the table above."""
     match trouble:
-        case NotSent(certificate=True) | NotSent(private=True):
+        case NotSent(certificate=True) | NotSent(private=True) | NotSent(proxy=True):
             return Action.PAUSE
         case NotSent():
             return Action.RETRY

@@ -24,7 +24,7 @@ from yarl import URL
 
 from batchgen import headers, mp4
 from batchgen._version import __version__
-from batchgen.connection_errors import connection_reason
+from batchgen.connection_errors import unconnected
 from batchgen.departure import Departure, departures
 from batchgen.disk import Disk
 from batchgen.limits import MinimumSpeed
@@ -393,12 +393,9 @@ def _private(url: str, address: str, *, redirected: bool) -> Trouble:
 def _trouble(error: BaseException, proxy: Proxy | None, *, left: bool, begun: bool) -> Trouble:
     """Put an exception into an outcome, without the address: it holds a signature."""
     said = str(error)
-    if (unconnected := connection_reason(error, proxy)) is not None:
-        certificate = isinstance(error, aiohttp.ClientConnectorCertificateError)
-        return NotSent(unconnected, certificate=certificate)
+    if (failed := unconnected(error, proxy)) is not None:
+        return failed
     match error:
-        case ProxyError():
-            return NotSent(said)
         case TimeoutError():
             reason = "no answer in time"
         # These two quote what the server sent, which may be our own address.

@@ -12,7 +12,7 @@ import aiohttp
 
 from batchgen._version import __version__
 from batchgen.clock_offset import ClockOffset
-from batchgen.connection_errors import connection_reason
+from batchgen.connection_errors import unconnected
 from batchgen.departure import Departure, departures
 from batchgen.headers import with_date
 from batchgen.job import TimeoutSettings
@@ -273,12 +273,8 @@ class AimlApi:
                 head = {name.lower(): self._key.hidden_in(text) for name, text in dated.items()}
                 return _Answer(response.status, head, self._key.remove_from(content))
         except (aiohttp.ClientError, TimeoutError, OSError, ProxyError) as error:
-            reason = connection_reason(error, proxy) or self._reason(error)
-            if trace.left:
-                return Interrupted(reason)
-            return NotSent(
-                reason, certificate=isinstance(error, aiohttp.ClientConnectorCertificateError)
-            )
+            failed = unconnected(error, proxy) or NotSent(self._reason(error))
+            return Interrupted(failed.reason) if trace.left else failed
 
     def _reason(self, error: BaseException) -> str:
         """Put an exception into words; its own may be empty, or quote what the server sent."""

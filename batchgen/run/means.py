@@ -232,6 +232,8 @@ class Means:
         first, requests = KEY_PROBE_SECONDS, _REQUESTS[phase]
         remedy = ""
         match trouble:
+            case NotSent(proxy=True):
+                problem, remedy = "cannot be reached", "; look at HTTPS_PROXY in the environment"
             case NotSent():
                 problem = "has a certificate that cannot be trusted"
             case Answered(status=400 | 401 | 402 | 403 | 422 | 429):

@@ -151,6 +151,7 @@ async def test_a_submit_that_the_proxy_refuses_never_left_and_says_so_without_th
     for outcome in said:
         assert isinstance(outcome, NotSent)
         assert outcome.reason.startswith(why)
+        assert outcome.proxy
         assert "else" not in repr(outcome)
     assert proxy.requests == []
 
@@ -204,7 +205,8 @@ async def test_an_address_that_is_not_public_is_not_asked_of_a_proxy_either(
         use(monkeypatch, proxy)
         async with open_transfer(base_url=FAR, seconds=10) as transfer:
             said = await transfer.fetch(f"https://{host}/x.mp4", Part(tmp_path / "x.part"))
-    assert said == Unusable("the video's host has an address that is not public")
+    assert isinstance(said, NotSent)
+    assert said.private
     assert proxy.heads == []
 
 
@@ -218,7 +220,7 @@ async def test_a_redirect_through_a_proxy_is_checked_at_each_hop(
         use(monkeypatch, proxy)
         async with open_transfer(base_url=FAR, seconds=10) as transfer:
             said = await transfer.fetch(VIDEO, Part(tmp_path / "x.part"))
-    assert said == Unusable("the video's host has an address that is not public")
+    assert said == Unusable("the video's address leads to a host that is not public")
     assert proxy.asked_for == {f"CONNECT {CDN}:443 HTTP/1.1"}
 
 
