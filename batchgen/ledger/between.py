@@ -28,7 +28,9 @@ def recover(db: sqlite3.Connection, rescued: Sequence[tuple[str, str]]) -> int:
     db.executemany(
         "UPDATE tasks SET status = 'in_flight', generation_id = ?, error_code = NULL,"
         " error_message = NULL, cause = NULL"
-        " WHERE task_id = ? AND status IN ('pending', 'submitting', 'unresolved')",
+        " WHERE task_id = ? AND (status IN ('submitting', 'unresolved')"
+        # Refused, and found in the provider's log.
+        " OR (status = 'pending' AND client_request_id NOT NULL))",
         rescued,
     )
     return db.execute(
