@@ -199,6 +199,11 @@ SUBMITS: list[tuple[dict[str, Any], int, Check]] = [
     ({"do": "refuse_key"}, 0, lambda s: s.status == 401),
     ({"do": "no_credits"}, 0, lambda s: s.status == 403),
     ({"do": "no_credits", "status": 402}, 0, lambda s: s.status == 402),
+    (
+        {"do": "no_credits", "status": 429},
+        0,
+        lambda s: "insufficient balance" in str(s.json) and "retry-after" not in s.head,
+    ),
     ({"do": "no_credits", "status": 400}, 0, lambda s: "insufficient balance" in str(s.json)),
     ({"do": "html"}, 1, lambda s: s.status == 200 and s.body.startswith(b"<!doctype html>")),
     ({"do": "html", "taken": False}, 0, lambda s: s.status == 200),
@@ -267,6 +272,10 @@ FETCHES: list[tuple[dict[str, Any], Check]] = [
     ({"do": "reset", "when": "after"}, lambda s: s.end == "reset"),
     ({"do": "hang"}, lambda s: s.end == "open"),
     ({"do": "unknown_id", "for": "60s"}, lambda s: s.status == 404),
+    ({"do": "forgotten_id", "after": 0}, lambda s: s.status == 404),
+    ({"do": "broken_id"}, lambda s: s.status == 500),
+    ({"do": "broken_id", "status": 302}, lambda s: s.status == 302),
+    ({"do": "redirect", "status": 302}, lambda s: s.status == 302),
     ({"do": "status_word", "word": "pondering"}, lambda s: s.json["status"] == "pondering"),
     ({"do": "status_word", "word": "COMPLETED"}, lambda s: s.json["status"] == "COMPLETED"),
     ({"do": "status_word", "word": "missing"}, lambda s: "status" not in s.json),
@@ -544,6 +553,24 @@ async def test_the_log_may_leave_out_just_what_was_not_answered() -> None:
             await server.submit(prompt.replace(", ", "-"))
         assert server.taken == 4
         assert await listed(server) == ["answered-too", "answered"]
+
+
+async def test_an_id_is_forgotten_once_it_is_as_old_as_the_plan_says() -> None:
+    async with serving({"on": "fetch", "do": "forgotten_id", "after": "60s"}) as server:
+        await server.submit()
+        server.clock.time += 59
+        assert (await server.fetch()).json["status"] == "completed"
+        server.clock.time += 2
+        assert (await server.fetch()).status == 404
+        server.clock.time += 1e6
+        assert (await server.fetch()).status == 404
+
+
+async def test_some_ids_are_broken_for_good_and_the_others_never() -> None:
+    async with serving({"on": "fetch", "do": "broken_id", "rate": "50%"}) as server:
+        given = [(await server.submit(str(number))).json["id"] for number in range(20)]
+        seen = [{(await server.fetch(each)).status for _ in range(3)} for each in given]
+        assert {frozenset(statuses) for statuses in seen} == {frozenset({200}), frozenset({500})}
 
 
 @pytest.mark.parametrize("style", ["slash", "percent", "query", "long", "control"])

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from aiohttp import web
 
+from batchgen.again import Again
 from batchgen.cli.driving import exit_code
 from batchgen.errors import ExitCode, LedgerError, first_error
 from batchgen.events import Event, Notice, Reason, Summary, TaskMoved
@@ -162,7 +163,8 @@ def provider(video_url: str) -> Scripted:
 
 
 def job(folder: Path, tasks: int = 1, **run: object) -> Job:
-    settings = RunSettings(poll=PollSettings(first=1.0, every=1.0), **run)  # type: ignore[arg-type]
+    run.setdefault("poll", PollSettings(first=1.0, every=1.0))
+    settings = RunSettings(**run)  # type: ignore[arg-type]
     prompts = tuple(Prompt(f"prompt {number}") for number in range(tasks))
     return Job(name="test", prompts=prompts, output=Output(folder / "run"), run=settings)
 
@@ -509,6 +511,61 @@ async def test_a_completed_generation_without_a_video_is_asked_again_then_failed
     with Ledger.open(tmp_path / "run") as ledger:
         failed = [record for record in ledger.records() if record.status == Status.FAILED]
     assert [(each.error_code, each.generation_id) for each in failed] == [("no_video", "id:1")]
+
+
+async def test_a_retry_makes_what_was_forgotten_again_and_says_what_it_may_cost(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    soon = PollSettings(first=0.01, every=0.01, max=0.01)
+    made = replace(job(tmp_path, 2, poll=soon), budget=Budget(usd_per_video=0.5))
+    await run_job(made, provider=provider)
+    with Ledger.open(tmp_path / "run") as ledger:
+        lost = next(record for record in ledger.records() if record.generation_id == "id:0")
+    (tmp_path / "run" / lost.file_name).unlink()
+    provider.fetch_answers["id:0"] = [Answered(404, "not found")] * 3
+    summary = await run_job(made, provider=provider)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.FAILED: 1}
+    assert summary.submitted == 0, "a run asks, and buys nothing"
+    seen: list[Event] = []
+    retried = Again(alone=True)
+    summary = await run_job(made, provider=provider, again=retried, observer=seen.append)
+    assert summary.counts == {Status.SUCCEEDED: 2}
+    assert (
+        "1 generation was paid for ($0.06 so far) and then forgotten by the provider: submitted "
+        "again, each may be paid for a second time"
+    ) in notices(seen)
+    with Ledger.open(tmp_path / "run") as ledger:
+        spent = ledger.spent(made.provider.model)
+    assert spent.submits == 3
+    assert spent.committed_usd == pytest.approx(3 * 0.06)
+
+
+async def test_ids_of_tasks_that_left_the_job_are_asked_about_once_and_not_waited_for(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.every_fetch = [Pending("queued")]
+
+    async def leave(run: Run) -> None:
+        await provider.has_taken(3)
+        run.stopping.leave(Reason.INTERRUPTED)
+
+    made = job(tmp_path, 3)
+    await do(made, provider, meanwhile=leave)
+    provider.every_fetch = []
+    provider.polls.clear()
+    for old in ("id:0", "id:1"):
+        provider.fetch_answers[old] = [Pending("queued")] * 100_000
+    summary, _ = await do(replace(made, prompts=(Prompt("another"),)), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert provider.polls["id:0"] == provider.polls["id:1"] == 1
+    with Ledger.open(tmp_path / "run") as ledger:
+        ended = {record.generation_id: record.status for record in ledger.records()}
+    assert ended == {
+        "id:0": "in_flight",
+        "id:1": "in_flight",
+        "id:2": "succeeded",
+        "id:3": "succeeded",
+    }, "what is done is fetched: it was paid for"
 
 
 async def test_failures_in_a_row_stop_the_run(tmp_path: Path, provider: Scripted) -> None:

@@ -26,6 +26,8 @@ def resolve(
 ) -> None:
     """Settle submits of RUN whose answer was lost: nobody knows whether they were taken.
 
+    A TASK whose generation the provider has forgotten can be submitted again, too.
+
     Without an option it lists them, and what was submitted again because the provider's log shows
     that it was not taken. With --resubmit or --abandon and no TASK it settles all of them. Nothing
     is submitted: the next run goes on with what was decided here. Before an id is adopted, the
@@ -60,7 +62,8 @@ def resolve(
             click.echo(_listed(directory.path, ledger))
             return
         chosen = [task] if task is not None else [record.task_id for record, _ in ledger.doubts()]
-        _check(ledger, chosen, IN_DOUBT if abandon else SETTLED_BY_HAND)
+        forgotten = {record.task_id for record, _ in ledger.forgotten()} if resubmit else set()
+        _check(ledger, sorted({*chosen} - forgotten), IN_DOUBT if abandon else SETTLED_BY_HAND)
         now = time.time()
         if adopt is not None:
             standing = _adopt(ledger, chosen[0], adopt, job, environment)
@@ -121,8 +124,9 @@ def _listed(directory: Path, ledger: "Ledger") -> str:
     from batchgen.terminal import printable
 
     doubts, repeated = ledger.doubts(), _repeated(ledger)
+    lost = _lost(directory, len(ledger.forgotten()))
     if not doubts:
-        return "\n".join([f"nothing is unresolved in {directory}", *repeated])
+        return "\n".join([f"nothing is unresolved in {directory}", *repeated, *lost])
     prices = [price for _, price in doubts if price is not None]
     cost = f", which may have cost ${sum(prices):.2f}" if prices else ""
     log = ledger.log_of(doubts[0][0].base_url, time.time())
@@ -140,7 +144,15 @@ def _listed(directory: Path, ledger: "Ledger") -> str:
         f"  batchgen resolve {directory} [TASK] --resubmit it was not, or may be paid for twice",
         f"  batchgen resolve {directory} [TASK] --abandon  give it up",
     ]
-    return "\n".join(lines)
+    return "\n".join([*lines, *lost])
+
+
+def _lost(directory: Path, count: int) -> list[str]:
+    """Say where generations are made again that the provider has forgotten, if there are any."""
+    if count == 0:
+        return []
+    said = f"{count} paid for and then forgotten by the provider: submitted again, and perhaps paid"
+    return [f"{said} for twice, by batchgen retry {directory} --only forgotten"]
 
 
 def _repeated(ledger: "Ledger") -> list[str]:

@@ -32,7 +32,8 @@ def retry(
     """Run the failed tasks of RUN again, and only those.
 
     Failed generations are submitted anew. What is paid for already, a generation that took too long
-    or a video that could not be fetched, is asked for by its id.
+    or a video that could not be fetched, is asked for by its id; one whose id the provider has
+    forgotten is submitted anew, and may then be paid for twice.
     """
     from batchgen.again import Again
     from batchgen.cli.driving import drive

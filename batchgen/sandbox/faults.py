@@ -210,7 +210,7 @@ class NoCredits(Fault):
     """Answer that the account is empty."""
 
     do: Literal["no_credits"]
-    status: Literal[400, 402, 403] = 403
+    status: Literal[400, 402, 403, 429] = 403
 
 
 class Html(Taking):
@@ -355,6 +355,29 @@ class LostRows(Fault):
     do: Literal["lost_rows"]
     share: Share = 1.0
     of: Literal["all", "unanswered"] = "all"
+
+
+class ForgottenId(Fault):
+    """Know nothing of a generation any more once it is so old."""
+
+    WHERE = frozenset({"fetch"})
+    LASTING = True
+    do: Literal["forgotten_id"]
+    after: Seconds = 60.0
+
+    def matches(self, asked: Asked) -> bool:
+        """Tell whether the generation is old enough."""
+        old = asked.age is not None and asked.age >= self.after
+        return old and super().matches(asked)
+
+
+class BrokenId(Fault):
+    """Answer every request about a generation with the same error, and for others as usual."""
+
+    WHERE = frozenset({"fetch"})
+    LASTING = True
+    do: Literal["broken_id"]
+    status: Annotated[int, Field(ge=300, le=599, strict=True)] = 500
 
 
 class FaultOfState(Fault):
@@ -539,6 +562,8 @@ Rule: TypeAlias = Annotated[
     | UnknownId
     | LateRows
     | LostRows
+    | ForgottenId
+    | BrokenId
     | StatusWord
     | NewFields
     | OthersAnswer

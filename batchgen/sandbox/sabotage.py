@@ -163,6 +163,8 @@ class Sabotage:
                 return await handler(request)
             case (
                 faults.UnknownId()
+                | faults.ForgottenId()
+                | faults.BrokenId()
                 | faults.StatusWord()
                 | faults.NewFields()
                 | faults.OthersAnswer()
@@ -277,6 +279,8 @@ class Sabotage:
     async def _fetch(
         self,
         rule: faults.UnknownId
+        | faults.ForgottenId
+        | faults.BrokenId
         | faults.StatusWord
         | faults.NewFields
         | faults.OthersAnswer
@@ -288,7 +292,9 @@ class Sabotage:
         handler: Handler,
     ) -> web.StreamResponse:
         match rule:
-            case faults.UnknownId():
+            case faults.BrokenId():
+                return self._wire.no(request, rule.status, "This id is always answered so.", {})
+            case faults.UnknownId() | faults.ForgottenId():
                 raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
             case faults.StatusWord():
                 return await _changed(request, handler, lambda answer: _word(answer, rule.word))

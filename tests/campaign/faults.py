@@ -64,6 +64,9 @@ _FETCH: Final[Sequence[tuple[float, Rule]]] = (
     *((1, {"do": "status", "status": status}) for status in (408, 425, 500, 502, 504, 522)),
     *((0.3, {"do": "status", "status": status}) for status in (400, 404, 410, 418, 422)),
     (2, {"do": "unknown_id", "for": 20}),
+    # Each takes a slot, or the end of a run, for the whole time of a generation.
+    (0.02, {"do": "forgotten_id", "after": 1}),
+    (0.02, {"do": "broken_id"}),
     *((1, {"do": "status_word", "word": word}) for word in ("pondering", "COMPLETED", "missing")),
     (1, {"do": "new_fields"}),
     *(
@@ -107,17 +110,18 @@ _LOGS: Final[Sequence[tuple[float, Rule]]] = (
     *((2, {"do": "status", "status": status}) for status in (500, 502, 504)),
 )
 
-_ENDS_THE_RUN: Final[Sequence[Rule]] = (
+_PROBED: Final[Sequence[Rule]] = (
     {"on": "submit", "do": "status", "status": 404},
     {"on": "submit", "do": "redirect", "status": 307, "to": "http://127.0.0.1:1/"},
     {"on": "fetch", "do": "status", "status": 413},
     {"on": "fetch", "do": "redirect", "status": 302, "to": "http://127.0.0.1:1/"},
 )
-"""Settings are wrong, it seems: the run drains. Each comes once."""
+"""Settings are wrong, it seems: such requests are tried again. Each comes once."""
 _PAUSES_THE_RUN: Final[Sequence[Rule]] = (
     {"on": "submit", "do": "refuse_key"},
     {"on": "fetch", "do": "refuse_key"},
     {"on": "submit", "do": "no_credits"},
+    {"on": "submit", "do": "no_credits", "status": 429},
     {"on": "submit", "do": "status", "status": 429, "retry_after": 1e9},
     {"on": "download", "do": "endless"},
 )
@@ -131,7 +135,7 @@ def fault_plan(seed: int, tasks: int) -> dict[str, Any]:
         seed: Chooses which requests are met.
         tasks: How many the night has: what comes once comes somewhere among them.
     """
-    once = [*_ENDS_THE_RUN, *_PAUSES_THE_RUN]
+    once = [*_PROBED, *_PAUSES_THE_RUN]
     gap = tasks // (len(once) + 1)
     return {
         "seed": seed,

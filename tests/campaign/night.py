@@ -30,7 +30,7 @@ PATIENCE_SECONDS: Final = 6.0
 LOOK_SECONDS: Final = 0.01
 GENERATION: Final = b'"kind":"generation"'
 """What each line of the sandbox's journal holds that is a submit it took."""
-_FETCHED_AGAIN: Final = frozenset({"download_failed", "fetch_refused", "no_video"})
+_FETCHED_AGAIN: Final = frozenset({"download_failed", "fetch_refused", "forgotten", "no_video"})
 
 
 @dataclass(slots=True)
