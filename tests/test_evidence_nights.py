@@ -13,7 +13,8 @@ import batchgen.run.run
 from batchgen.events import Event, Notice, Reason, Summary
 from batchgen.job import Budget, Job, OnAmbiguous, Output, PollSettings, Prompt, RunSettings
 from batchgen.ledger.ledger import Ledger
-from batchgen.ledger.sightings import evidence_of_repeats
+from batchgen.ledger.sightings import Sightings, evidence_of_repeats
+from batchgen.ledger.tables import Record
 from batchgen.outcomes import Interrupted, LookUp, SubmitOutcome
 from batchgen.providers.base import Pace, at_once
 from batchgen.report.manifest import written_rows
@@ -60,6 +61,10 @@ def only_what_was_answered(_: int, answered: bool) -> float | None:  # noqa: FBT
     return 2.0 if answered else None
 
 
+class Killed(Exception):
+    """The process died here: nothing after it happened."""
+
+
 class Lossy(Provider):
     """A provider that loses answers to submits, and whose log is of some kind.
 
@@ -67,6 +72,8 @@ class Lossy(Provider):
         listed: How its log lists what was taken.
         loses: What happens to the n-th task's first submit: "" it is answered, "taken" or "lost".
         log_reads: Look-ups in its log.
+        came: How often each task was submitted.
+        loses_again: Tasks of which every further submit is lost.
     """
 
     def __init__(self, clock: NightClock, video_url: str, listed: LISTED) -> None:
@@ -76,11 +83,16 @@ class Lossy(Provider):
         self.loses: Callable[[int], str] = a_tenth_of_each
         self.log_reads = 0
         self._rows: dict[str, float | None] = {}
-        self._posted: set[bytes] = set()
+        self.came: Counter[str] = Counter()
+        self.loses_again: set[str] = set()
 
     async def submit(self, body: bytes, client_request_id: str) -> SubmitOutcome:
-        fate = "" if body in self._posted else self.loses(len(self._posted))
-        self._posted.add(body)
+        task_id = client_request_id.partition(".")[0]
+        self.came[task_id] += 1
+        first = self.came[task_id] == 1
+        fate = self.loses(len(self.came) - 1) if first else ""
+        if task_id in self.loses_again:
+            fate = "lost"
         if fate == "lost":
             await self._clock.sleep(1.0)
             return Interrupted("reset, and it never arrived")
@@ -168,11 +180,14 @@ def spend(
                             rng=virtual_time.dice(),
                             observer=seen.append,
                         )
-                        async with anyio.create_task_group() as group:
-                            if meanwhile is not None:
-                                group.start_soon(meanwhile, run, clock)
-                            summaries.append(await run.go())
-                            group.cancel_scope.cancel()
+                        try:
+                            async with anyio.create_task_group() as group:
+                                if meanwhile is not None:
+                                    group.start_soon(meanwhile, run, clock)
+                                summaries.append(await run.go())
+                                group.cancel_scope.cancel()
+                        except* Killed:
+                            pass
                 clock.suspend(600.0, monotonic_counts=False)
         with Ledger.open(job.output.dir) as ledger:
             rows = list(written_rows(grown, ledger))
@@ -290,6 +305,50 @@ def test_a_first_interrupt_ends_the_wait_for_the_log_at_once(tmp_path: Path) -> 
     assert morning.summary.seconds - interrupted[0] < 1.0
     assert morning.summary.counts[Status.UNRESOLVED] == 7
     assert "7 submits whose answer was lost are looked for in the provider's log" in morning.said
+
+
+@pytest.mark.parametrize("jump", [3600.0, -3600.0])
+def test_a_clock_that_is_set_in_mid_run_makes_no_doubt_old(tmp_path: Path, jump: float) -> None:
+    def lost_ones_late(_: int, answered: bool) -> float | None:  # noqa: FBT001
+        return 2.0 if answered else 240.0
+
+    async def set_clock(run: Run, clock: NightClock) -> None:
+        del run
+        await clock.sleep(950.0)
+        clock.wall_error = jump
+
+    morning = spend(tmp_path, lost_ones_late, meanwhile=set_clock)
+    assert not morning.bought_twice
+    assert morning.summary.seconds > 1_000
+    assert morning.summary.counts[Status.SUCCEEDED] >= TASKS * 0.8
+
+
+def test_killed_between_decision_and_submit_a_task_is_submitted_again_once_and_never_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeat = Sightings.repeat
+    decided: list[str] = []
+
+    async def repeat_and_die(self: Sightings, task_id: str, evidence: str, *, at: float) -> Record:
+        record = await repeat(self, task_id, evidence, at=at)
+        if not decided:
+            decided.append(task_id)
+            raise Killed
+        return record
+
+    monkeypatch.setattr(Sightings, "repeat", repeat_and_die)
+
+    def lose(provider: Lossy, run: int) -> None:
+        provider.loses = a_tenth_of_each
+        if run == 1:
+            provider.loses_again = set(decided)
+
+    morning = spend(tmp_path, at_once_for_all, tasks=[TASKS, TASKS], begin=lose)
+    (task_id,) = decided
+    assert [each for each, *_ in morning.repeats].count(task_id) == 1
+    assert morning.summary.counts == {Status.SUCCEEDED: TASKS - 1, Status.UNRESOLVED: 1}
+    assert morning.provider.came[task_id] == 2
+    assert "its task was submitted again before" in morning.said
 
 
 def test_a_submit_that_turns_up_after_all_ends_it_and_the_manifest_has_both_ids(
