@@ -9,6 +9,7 @@ import pytest
 
 from tests.campaign.__main__ import table
 from tests.campaign.evidence import Clip, LedgerCopy, Row
+from tests.campaign.faults import ROWS
 from tests.campaign.invariants import Findings, judge_end, judge_exit, judge_kill
 from tests.campaign.night import Night, NightReport
 from tests.campaign.processes import NightSettings
@@ -26,6 +27,7 @@ def hold(report: NightReport, settings: NightSettings) -> None:
     assert idle <= ({"I10"} if settings.real_command else set())
 
 
+@pytest.mark.timeout(300)  # it waits for the log, by a clock that can only be hurried
 def test_a_night_of_faults_and_kills_keeps_every_invariant(tmp_path: Path) -> None:
     settings = NightSettings(tasks=500, kills=8, seed=1, rate=60.0)
     hold(Night(tmp_path / "night", settings).pass_(), settings)
@@ -35,6 +37,16 @@ def test_a_night_of_faults_and_kills_keeps_every_invariant(tmp_path: Path) -> No
 def test_the_real_command_keeps_them_too(tmp_path: Path) -> None:
     """Without faults: what it would wait for, it would wait for by the clock on the wall."""
     settings = NightSettings(tasks=200, kills=4, seed=2, rate=1.0, faults=False, real_command=True)
+    hold(Night(tmp_path / "night", settings).pass_(), settings)
+
+
+@pytest.mark.nightly
+@pytest.mark.timeout(900)
+@pytest.mark.parametrize("log", sorted(ROWS.keys() - {"honest"}))
+def test_a_night_with_any_kind_of_log_buys_nothing_twice_on_evidence(
+    tmp_path: Path, log: str
+) -> None:
+    settings = NightSettings(tasks=500, kills=4, seed=6, log=log)
     hold(Night(tmp_path / "night", settings).pass_(), settings)
 
 
@@ -124,6 +136,10 @@ def named_too_early(morning: Morning) -> None:
     morning.task |= {"bytes": None, "sha256": None}
 
 
+def repeated_what_was_taken(morning: Morning) -> None:
+    morning.submits[0] |= {"outcome": "resubmitted", "evidence": "it was nowhere"}
+
+
 def kept_a_cut_file(morning: Morning) -> None:
     morning.clips[NAME] = replace(morning.clips[NAME], fault="the file is cut")
 
@@ -157,6 +173,7 @@ def dropped_a_row(morning: Morning) -> None:
     [
         (bought_twice, "I1"),
         (posted_without_intent, "I1"),
+        (repeated_what_was_taken, "I1"),
         (forgot_an_id, "I2"),
         (named_too_early, "I3"),
         (kept_a_cut_file, "I3"),

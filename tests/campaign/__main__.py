@@ -6,6 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from tests.campaign.faults import ROWS
 from tests.campaign.invariants import EXAMPLES, SENTENCES
 from tests.campaign.night import Night, NightReport
 from tests.campaign.processes import NightSettings
@@ -44,6 +45,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="1,2,3,4,5")
     parser.add_argument("--rate", type=float, default=60.0, help="how fast the clock runs")
     parser.add_argument("--no-faults", action="store_true", help="kills only")
+    parser.add_argument("--log", choices=ROWS, default="honest", help="what the log is like")
     parser.add_argument("--keep", type=Path, help="a new folder that keeps what the nights leave")
     options = parser.parse_args()
     # Ended from outside it ends its processes too.
@@ -51,7 +53,12 @@ def main() -> int:
     broken = False
     for seed in map(int, options.seeds.split(",")):
         settings = NightSettings(
-            options.tasks, options.kills, seed, options.rate, faults=not options.no_faults
+            options.tasks,
+            options.kills,
+            seed,
+            options.rate,
+            faults=not options.no_faults,
+            log=options.log,
         )
         with tempfile.TemporaryDirectory(prefix="campaign-") as scratch:
             base = options.keep or Path(scratch)

@@ -1,6 +1,6 @@
 """The faults of a night: every kind there is, on a fifth of the requests of each phase."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 Rule = dict[str, Any]
@@ -128,12 +128,24 @@ _PAUSES_THE_RUN: Final[Sequence[Rule]] = (
 """Minutes of the hurried clock are lost to each, so each comes once."""
 
 
-def fault_plan(seed: int, tasks: int) -> dict[str, Any]:
+ROWS: Final[Mapping[str, Sequence[Rule]]] = {
+    "honest": (),
+    "late": ({"on": "logs", "do": "late_rows", "for": "100s"},),
+    "partial": ({"on": "logs", "do": "lost_rows", "share": "10%"},),
+    "empty": ({"on": "logs", "do": "lost_rows"},),
+    "blind": ({"on": "logs", "do": "lost_rows", "of": "unanswered"},),
+}
+"""What a night's log may be like: the blind one never lists what was not answered."""
+TRUSTED: Final = frozenset({"honest", "late"})
+
+
+def fault_plan(seed: int, tasks: int, log: str = "honest") -> dict[str, Any]:
     """Return the plan, in the form that `batchgen serve --faults` takes.
 
     Args:
         seed: Chooses which requests are met.
         tasks: How many the night has: what comes once comes somewhere among them.
+        log: What the log is like, a name in `ROWS`.
     """
     once = [*_PROBED, *_PAUSES_THE_RUN]
     gap = tasks // (len(once) + 1)
@@ -146,6 +158,7 @@ def fault_plan(seed: int, tasks: int) -> dict[str, Any]:
             *_shared("download", _REST),
             *_shared("download", (*_ANY, *_DOWNLOAD)),
             *_shared("logs", (*_ANY, *_LOGS)),
+            *ROWS[log],
             *_shared("models", _ANY),
         ],
     }

@@ -136,6 +136,19 @@ def judge_end(
     findings.note("I9", ", ".join(f"{n} {status}" for status, n in statuses.most_common()))
 
 
+def judge_untrusted(findings: Findings, ledger: LedgerCopy) -> None:
+    """Judge a night whose log is not to be trusted: nothing is repeated because of it."""
+    findings.hold(
+        "I1",
+        [
+            f"{each['client_request_id']} was repeated on evidence: {each['evidence']}"
+            for each in ledger.submits
+            if each["evidence"]
+        ],
+        len(ledger.submits),
+    )
+
+
 def judge_exit(findings: Findings, code: int, manifest: list[Row], tasks: int) -> None:
     """Judge whether a run that ended by itself said truly how."""
     statuses = Counter(str(row["status"]) for row in manifest)
@@ -230,6 +243,11 @@ def _paid_twice(generations: Mapping[str, Row], ledger: LedgerCopy) -> list[str]
     decided = Counter(
         submit["task_id"] for submit in ledger.submits if submit["outcome"] == "resubmitted"
     )
+    wrong += [
+        f"{each['client_request_id']} was repeated on evidence, though it had been taken"
+        for each in generations.values()
+        if submits.get(each["client_request_id"], {}).get("evidence")
+    ]
     return wrong + [
         f"task {task_id} was taken {count} times, with {decided[task_id]} decisions to resubmit"
         for task_id, count in taken.items()

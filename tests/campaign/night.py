@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from batchgen.report.status import read_status
 from tests.campaign import evidence, invariants
+from tests.campaign.faults import TRUSTED
 from tests.campaign.invariants import Findings
 from tests.campaign.processes import KEY, SUBMITS, NightSettings, Processes, job
 
@@ -223,6 +224,8 @@ class Night:
             said=self._said(),
             tasks=self.settings.tasks,
         )
+        if self.settings.log not in TRUSTED:
+            invariants.judge_untrusted(self.findings, evidence.read_ledger(self._directory))
         looked_at = [
             *evidence.files_under(self._directory.path),
             *evidence.files_under(self._processes.screens),

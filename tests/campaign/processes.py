@@ -31,6 +31,7 @@ class NightSettings:
         seed: Chooses faults and moments.
         rate: How much faster than the machine's the clock runs.
         faults: Whether there are any.
+        log: What the provider's log is like, a name in `faults.ROWS`.
         real_command: Whether `python -m batchgen` itself is run, which knows no other clock than
             the machine's: then the rate must be 1.
     """
@@ -40,6 +41,7 @@ class NightSettings:
     seed: int
     rate: float = 60.0
     faults: bool = True
+    log: str = "honest"
     real_command: bool = False
 
 
@@ -106,7 +108,8 @@ class Processes:
         command += ["--key", KEY, *self._clock.arguments]
         if self._settings.faults:
             plan = self.base / "plan.json"
-            plan.write_text(json.dumps(fault_plan(self._settings.seed, self._settings.tasks)))
+            faults = fault_plan(self._settings.seed, self._settings.tasks, self._settings.log)
+            plan.write_text(json.dumps(faults))
             command += ["--faults", str(plan)]
         with (self.base / "sandbox.err").open("wb") as errors:
             server = subprocess.Popen(
