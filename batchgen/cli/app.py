@@ -42,6 +42,14 @@ class _Verbs(Group):
         verb: click.Command = getattr(import_module(f"batchgen.cli.{cmd_name}"), cmd_name)
         return verb
 
+    def invoke(self, ctx: click.Context) -> object:
+        """Run a verb; a reader that has seen enough ends it well. Click would exit with 1."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            discard_unwritten()
+            return 0
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002
         """List the verbs for plain click; rich-click has a way of its own."""
         with formatter.section("Commands"):
@@ -87,8 +95,6 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
         with optional_output():
             error.show()
-    except BrokenPipeError:
-        code = 0  # whoever read has seen enough
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last line of defence
         code, words = _told(error)
         with optional_output():

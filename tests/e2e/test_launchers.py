@@ -85,15 +85,6 @@ def test_a_result_that_cannot_be_written_is_an_error_in_one_line(
         assert shell(tmp_path, environment, '"$@" 2>/dev/full', *arguments).returncode == 2
 
 
-def test_a_reader_that_has_seen_enough_is_no_error(
-    environment: dict[str, str], tmp_path: Path
-) -> None:
-    ended = shell(tmp_path, environment, '{ "$@"; echo $? >code; } | head -c 1', "schema")
-    assert ended.stdout == "{"
-    assert ended.stderr == ""
-    assert (tmp_path / "code").read_text() == "0\n"
-
-
 @contextmanager
 def running(
     folder: Path, environment: dict[str, str], url: str, *before: str
