@@ -184,6 +184,23 @@ MUTATIONS: Final = (
         ),
         "tests/test_ledger.py",
     ),
+    Mutation(
+        "a refused submit is looked up before it is repeated",
+        "batchgen/run/submit.py",
+        (
+            (
+                "        return await _found(means, record, refused)\n",
+                "        return None\n",
+            ),
+        ),
+        "tests/test_run.py",
+    ),
+    Mutation(
+        "a bill above the price is reserved for what is in flight",
+        "batchgen/spending.py",
+        (("        self._reserve_at_least(usd, self._reserved)\n", ""),),
+        "tests/test_spending.py",
+    ),
 )
 
 

@@ -242,6 +242,7 @@ SUBMITS: list[tuple[dict[str, Any], int, Check]] = [
         lambda s: "\r\n" in s.json["id"] and "x-injected" not in s.head,
     ),
     ({"do": "fail"}, 1, lambda s: s.status == 201),
+    ({"do": "bill", "usd": 0.3}, 1, lambda s: s.status == 201),
     ({"do": "stuck"}, 1, lambda s: s.status == 201),
 ]
 
@@ -280,6 +281,10 @@ FETCHES: list[tuple[dict[str, Any], Check]] = [
     ({"do": "status_word", "word": "COMPLETED"}, lambda s: s.json["status"] == "COMPLETED"),
     ({"do": "status_word", "word": "missing"}, lambda s: "status" not in s.json),
     ({"do": "new_fields"}, lambda s: s.json["progress"] == 0.5 and s.json["video"]["url"]),
+    (
+        {"do": "taken_back"},
+        lambda s: s.json["status"] == "error" and s.json["meta"]["usage"]["usd_spent"] == 0.06,
+    ),
     ({"do": "no_video", "style": "none"}, lambda s: "video" not in s.json),
     ({"do": "no_video", "style": "null"}, lambda s: s.json["video"] is None),
     ({"do": "no_video", "style": None}, lambda s: s.json["video"] is None),
@@ -312,6 +317,35 @@ async def test_a_fetch_is_met_by_its_fault(rule: dict[str, Any], check: Check) -
         await server.submit()
         assert check(seen := await server.fetch()), seen
         assert (await server.fetch()).json["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("rule", "status", "usd"),
+    [
+        ({"do": "bill", "usd": 0.3}, "completed", 0.3),
+        ({"do": "fail"}, "error", 0.0),
+        ({"do": "fail", "usd": 0.3}, "error", 0.3),
+    ],
+)
+async def test_a_generation_is_charged_what_the_plan_says(
+    rule: dict[str, Any], status: str, usd: float
+) -> None:
+    async with serving({"on": "submit", **rule}) as server:
+        before = (await ask(server.sandbox.url, "GET", "/v1/billing/balance")).json["balance"]
+        await server.submit()
+        said = await server.fetch()
+        assert said.json["status"] == status
+        assert said.json["meta"]["usage"]["usd_spent"] == usd
+        assert float(said.head["x-aimlapi-usd-spent"]) == usd
+        after = (await ask(server.sandbox.url, "GET", "/v1/billing/balance")).json["balance"]
+        assert before - after == usd * 2_000_000
+
+
+async def test_another_price_is_quoted_than_is_charged() -> None:
+    async with serving({"on": "models", "do": "quote", "usd": 0}) as server:
+        path = f"/v1/models?id={quote(WAN_1_3B, safe='')}&include=pricing"
+        [model] = (await ask(server.sandbox.url, "GET", path)).json["data"]
+        assert model["pricing"]["units"] == [{"price": 0.0, "per": "video"}]
 
 
 PART = {"Range": "bytes=100-"}
@@ -420,6 +454,7 @@ def test_every_fault_there_is_is_tried_above() -> None:
     rules += [rule for rule, *_ in DOWNLOADS]
     tried = {rule["do"] for rule in rules} | {
         "same_id",
+        "quote",
         "others_answer",
         "close_idle",
         "late_rows",

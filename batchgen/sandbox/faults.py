@@ -83,6 +83,7 @@ Share = Annotated[float, BeforeValidator(_share)]
 Extent = Annotated[int | float, BeforeValidator(_extent)]
 """Of an answer's body: a share where it is a float, bytes where it is an int."""
 Seconds = Annotated[float, BeforeValidator(values.duration)]
+Dollars = Annotated[float, Field(ge=0, le=1e6, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0, strict=True)]
 
 
@@ -316,6 +317,24 @@ class Fail(Fault):
     LASTING = True
     do: Literal["fail"]
     code: Literal["generation_failed", "moderation"] = "generation_failed"
+    usd: Dollars = 0.0
+
+
+class Bill(Fault):
+    """Take the submit, and charge another price for it than was quoted."""
+
+    WHERE = frozenset({"submit"})
+    LASTING = True
+    do: Literal["bill"]
+    usd: Dollars
+
+
+class Quote(Fault):
+    """Quote another price than is charged."""
+
+    WHERE = frozenset({"models"})
+    do: Literal["quote"]
+    usd: Dollars = 0.0
 
 
 class Stuck(Fault):
@@ -422,6 +441,12 @@ class FaultOfVideo(Fault):
     def matches(self, asked: Asked) -> bool:
         """Tell whether the answer would hold a video."""
         return asked.completed and super().matches(asked)
+
+
+class TakenBack(FaultOfVideo):
+    """Say that a generation failed which was completed, and charged, before."""
+
+    do: Literal["taken_back"]
 
 
 class NoVideo(FaultOfVideo):
@@ -558,6 +583,8 @@ Rule: TypeAlias = Annotated[
     | SameId
     | OddId
     | Fail
+    | Bill
+    | Quote
     | Stuck
     | UnknownId
     | LateRows
@@ -566,6 +593,7 @@ Rule: TypeAlias = Annotated[
     | BrokenId
     | StatusWord
     | NewFields
+    | TakenBack
     | OthersAnswer
     | NoVideo
     | WrongSize

@@ -139,7 +139,7 @@ class Generation:
         created: When it was taken, in Unix seconds.
         started: When it leaves the queue, in Unix seconds.
         finished: When it is completed or has failed, in Unix seconds.
-        price: Credits it costs once it is completed; 0 when it fails.
+        price: Credits it costs once it is over; 0 when it fails, unless a fault plan charges it.
         fate: What a fault plan made of it; empty for nothing.
     """
 
@@ -233,7 +233,13 @@ class Account:
         return next(iter(self.generations))
 
     def draft(
-        self, order: Order, now: float, *, fate: str = "", oddity: str = ""
+        self,
+        order: Order,
+        now: float,
+        *,
+        fate: str = "",
+        oddity: str = "",
+        usd: float | None = None,
     ) -> Generation | Refusal:
         """Work out the generation that `order` would become, and change nothing.
 
@@ -242,8 +248,12 @@ class Account:
             now: Unix seconds.
             fate: What a fault plan makes of it.
             oddity: What its id ends with, in place of the model's name.
+            usd: What a fault plan charges for it, in US dollars; None for the usual.
         """
-        if self.balance(now) - self._reserved < self._price:
+        price = 0 if order.fails or fate else self._price
+        if usd is not None:
+            price = _credits(usd)
+        if self.balance(now) - self._reserved < max(price, self._price):
             return Refusal.OUT_OF_CREDITS
         limit = self._settings.max_in_flight
         if limit and self.in_flight(now) >= limit:
@@ -259,7 +269,7 @@ class Account:
             created=now,
             started=started,
             finished=started + works * _steps(order.body) / _USUAL_STEPS,
-            price=0 if order.fails or fate else self._price,
+            price=price,
             fate=fate,
         )
 

@@ -26,6 +26,7 @@ from batchgen.sandbox.wire import (
     FATE,
     HIDDEN,
     ODDITY,
+    PRICE_USD,
     UNANSWERED,
     Handler,
     Kind,
@@ -156,7 +157,15 @@ class Sabotage:
                 | faults.Bomb()
             ):
                 return await _odd_body(rule, request, handler)
-            case faults.NoId() | faults.SameId() | faults.OddId() | faults.Fail() | faults.Stuck():
+            case (
+                faults.NoId()
+                | faults.SameId()
+                | faults.OddId()
+                | faults.Fail()
+                | faults.Bill()
+                | faults.Quote()
+                | faults.Stuck()
+            ):
                 return await self._submit(rule, request, handler)
             case faults.LateRows() | faults.LostRows():
                 request[HIDDEN] = self._hidden(rule)
@@ -167,6 +176,7 @@ class Sabotage:
                 | faults.BrokenId()
                 | faults.StatusWord()
                 | faults.NewFields()
+                | faults.TakenBack()
                 | faults.OthersAnswer()
                 | faults.NoVideo()
                 | faults.WrongSize()
@@ -255,7 +265,13 @@ class Sabotage:
 
     async def _submit(
         self,
-        rule: faults.NoId | faults.SameId | faults.OddId | faults.Fail | faults.Stuck,
+        rule: faults.NoId
+        | faults.SameId
+        | faults.OddId
+        | faults.Fail
+        | faults.Bill
+        | faults.Quote
+        | faults.Stuck,
         request: web.Request,
         handler: Handler,
     ) -> web.StreamResponse:
@@ -272,6 +288,9 @@ class Sabotage:
                 request[ODDITY] = _ODDITIES[rule.style]
             case faults.Fail():
                 request[FATE] = rule.code
+                request[PRICE_USD] = rule.usd
+            case faults.Bill() | faults.Quote():
+                request[PRICE_USD] = rule.usd
             case faults.Stuck():
                 request[FATE] = STUCK
         return await handler(request)
@@ -284,6 +303,7 @@ class Sabotage:
         | faults.StatusWord
         | faults.NewFields
         | faults.OthersAnswer
+        | faults.TakenBack
         | faults.NoVideo
         | faults.WrongSize
         | faults.SecondVideo
@@ -298,6 +318,8 @@ class Sabotage:
                 raise Refused(HTTPStatus.NOT_FOUND, "No generation has this id.")
             case faults.StatusWord():
                 return await _changed(request, handler, lambda answer: _word(answer, rule.word))
+            case faults.TakenBack():
+                return await _changed(request, handler, _taken_back)
             case faults.NewFields():
                 return await _changed(request, handler, _new_fields)
             case faults.OthersAnswer():
@@ -442,6 +464,16 @@ def _word(answer: JsonObject, word: str) -> None:
             answer["status"] = str(answer["status"]).upper()
         case _:
             answer.update(status=word, video=None)
+
+
+def _taken_back(answer: JsonObject) -> None:
+    answer.update(
+        {
+            "status": Status.ERROR.value,
+            "video": None,
+            "error": {"name": "removed", "message": "The fault plan took the video back."},
+        }
+    )
 
 
 def _new_fields(answer: JsonObject) -> None:

@@ -63,6 +63,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 FATE: Final = web.RequestKey("fate", str)
 ODDITY: Final = web.RequestKey("oddity", str)
 HIDDEN: Final = web.RequestKey("hidden", frozenset[str])
+PRICE_USD: Final = web.RequestKey("price_usd", float)
 TAKEN: Final = web.RequestKey("taken", str)
 UNANSWERED: Final = web.RequestKey("unanswered", bool)
 
@@ -138,19 +139,22 @@ class Wire:
             self.clock.now(),
             fate=request.get(FATE, ""),
             oddity=request.get(ODDITY, ""),
+            usd=request.get(PRICE_USD),
         )
         request[TAKEN] = generation.generation_id
         answer: JsonObject = {"id": generation.generation_id, "status": Status.QUEUED}
         return _json(answer, success, headers_of(generation, charged=0))
 
-    def _take(self, order: Order, now: float, *, fate: str, oddity: str) -> Generation:
+    def _take(
+        self, order: Order, now: float, *, fate: str, oddity: str, usd: float | None
+    ) -> Generation:
         """Draft, write down and add, with no `await` between them.
 
         Raises:
             Refused: The account has no credits or no room for it.
             JournalError: It could not be written down, and so was not taken.
         """
-        match self.account.draft(order, now, fate=fate, oddity=oddity):
+        match self.account.draft(order, now, fate=fate, oddity=oddity, usd=usd):
             case Refusal.OUT_OF_CREDITS:
                 raise Refused(
                     HTTPStatus.FORBIDDEN,
@@ -270,15 +274,18 @@ class Wire:
         priced = "pricing" in request.query.get("include", "").split(",")
         asked = request.query.get("id")
         names = [asked] if asked else list(TABLES)
-        return _json({"object": "list", "data": [self._model(name, priced) for name in names]})
+        usd = request.get(PRICE_USD, self.settings.usd_per_video) if priced else None
+        return _json({"object": "list", "data": [self._model(name, usd) for name in names]})
 
-    def _model(self, name: str, priced: bool) -> JsonObject:  # noqa: FBT001 - a private reading of a query
+    @staticmethod
+    def _model(name: str, usd: float | None) -> JsonObject:
+        """List a model, with its price where that was asked for."""
         model: JsonObject = {"id": name, "type": "video"}
-        if priced:
+        if usd is not None:
             model["pricing"] = {
                 "kind": "fixed",
                 "currency": "USD",
-                "units": [{"price": self.settings.usd_per_video, "per": "video"}],
+                "units": [{"price": usd, "per": "video"}],
             }
         return model
 
