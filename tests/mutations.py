@@ -82,6 +82,18 @@ MUTATIONS: Final = (
         "tests/test_run.py tests/test_policy.py",
     ),
     Mutation(
+        "nothing is repeated while a known submit is missing from the log",
+        "batchgen/evidence.py",
+        (("if (late := self._late(seconds)) is not None:", "if (late := None) is not None:"),),
+        "tests/test_evidence.py",
+    ),
+    Mutation(
+        "a task is repeated on evidence once",
+        "batchgen/ledger/sightings.py",
+        (("            if was_repeated(db, task_id):", "            if False:"),),
+        "tests/test_sightings.py",
+    ),
+    Mutation(
         "an id that another task has is refused",
         "batchgen/ledger/moves.py",
         (("if db.execute(sql, (generation_id, task_id)).fetchone():", "if False:"),),
