@@ -35,7 +35,7 @@ def kind_of(head: bytes) -> Kind | None:
 
 
 def structural_end(kind: Kind, file: IO[bytes], size: int) -> int | None:
-    """Return the offset behind the last byte that a file's structure asks for.
+    """Return the offset after the last byte that a file's structure asks for.
 
     Args:
         kind: What it is.

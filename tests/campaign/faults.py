@@ -69,6 +69,7 @@ _FETCH: Final[Sequence[tuple[float, Rule]]] = (
     (0.02, {"do": "broken_id"}),
     *((1, {"do": "status_word", "word": word}) for word in ("pondering", "COMPLETED", "missing")),
     (1, {"do": "new_fields"}),
+    (0.5, {"do": "wrong_size"}),
     *(
         (0.7, {"do": "no_video", "style": style})
         for style in ("none", "null", "empty_list", "relative", "data")
@@ -151,6 +152,7 @@ def fault_plan(seed: int, tasks: int, log: str = "honest") -> dict[str, Any]:
     gap = tasks // (len(once) + 1)
     return {
         "seed": seed,
+        "clock_ahead": ("10m", "-10m")[seed % 2],
         "faults": [
             *({**rule, "skip": gap * place, "first": 1} for place, rule in enumerate(once, 1)),
             *_shared("submit", (*_ANY, *_SUBMIT)),
