@@ -36,6 +36,7 @@ from batchgen.job import Job
 from batchgen.ledger.admission import Admission
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.questions import MANIFEST
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import described, open_provider
 from batchgen.proxies import announcement
@@ -308,7 +309,7 @@ def _unknown_submits(ledger: Ledger, at: float) -> list[KnownSubmit]:
 
 
 def _catch_up(ledger: Ledger, news: Sequence[KnownSubmit], at: float) -> TakenIn:
-    return ledger.catch_up(news, "the manifest", at=at)
+    return ledger.catch_up(news, MANIFEST, at=at)
 
 
 def admit(job: Job, ledger: Ledger) -> Admission:

@@ -17,6 +17,7 @@ from batchgen import Job, Output, Prompt, Status
 from batchgen.job import PollSettings, RunSettings
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.questions import MANIFEST
 from batchgen.ledger.tables import stem_of
 from batchgen.planning.plan import make_plan
 from batchgen.report.known import known_submits
@@ -219,8 +220,8 @@ async def test_each_kind_of_submit_that_a_ledger_does_not_know_is_taken_in_once(
             submit("unknown", "f", "id:f"),
         ]
         spent, submits = committed(ledger)
-        taken = ledger.catch_up(known, "the manifest", at=3.0)
-        assert taken == TakenIn((new, doubted, lost), doubtful=1, second=1, strange=1)
+        taken = ledger.catch_up(known, MANIFEST, at=3.0)
+        assert taken == TakenIn((new, doubted, lost), (refused,), second=1, strange=1)
         by_id = {record.task_id: record for record in ledger.records()}
         assert {name: by_id[name].generation_id for name in (new, doubted, made_already, lost)} == {
             new: "id:a",
@@ -233,7 +234,7 @@ async def test_each_kind_of_submit_that_a_ledger_does_not_know_is_taken_in_once(
         now, counted = committed(ledger)
         assert counted == submits + 4, "new, second of the doubt, second of the made, the doubtful"
         assert now == pytest.approx(spent + 4 * 0.06)
-        again = ledger.catch_up(known, "the manifest", at=4.0)
+        again = ledger.catch_up(known, MANIFEST, at=4.0)
         assert again == TakenIn(strange=1)
     with Ledger.open(made.output.dir):
         pass  # it passes the checks that every opening makes
@@ -303,3 +304,19 @@ def test_a_name_that_leads_out_of_the_videos_is_not_one(file_name: str) -> None:
 
 def test_a_name_among_the_videos_is_one() -> None:
     assert stem_of("videos/0001_a.b_s1.mp4") == "0001_a.b_s1"
+
+
+async def test_what_a_ledger_learns_from_others_does_not_make_it_look_younger(
+    tmp_path: Path,
+) -> None:
+    """A run that is killed between manifest and log reads the log as far back again."""
+    made = job(tmp_path, "a lake", "a hill")
+    with Ledger.open(made.output.dir) as ledger:
+        admit(made, ledger)
+        own, learned = (record.task_id for record in ledger.records())
+        await intend(ledger, own, "own")
+        await ledger.accepted(own, "id:own", at=2.0)
+        ledger.catch_up([submit(learned, "a", "id:a")], MANIFEST, at=50.0)
+    with Ledger.open(made.output.dir) as ledger:
+        ledger.bind("sandbox")
+        assert ledger.last_entry == 1.0

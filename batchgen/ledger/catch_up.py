@@ -66,13 +66,13 @@ class TakenIn:
 
     Attributes:
         generations: Ids of tasks whose generation it did not know.
-        doubtful: Tasks with a submit it did not know and whose fate nobody knows.
+        doubtful: Ids of tasks with a submit it did not know and whose fate nobody knows.
         second: Submits it did not know of tasks that have another generation: bought twice.
         strange: Submits of tasks that neither it nor the job has.
     """
 
     generations: tuple[str, ...] = ()
-    doubtful: int = 0
+    doubtful: tuple[str, ...] = ()
     second: int = 0
     strange: int = 0
 
@@ -89,7 +89,7 @@ class TakenIn:
         """Say what it was, in part of a sentence."""
         said = {
             "generations are taken in and not bought again": len(self.generations),
-            "submits are taken in as unresolved": self.doubtful,
+            "submits are taken in as unresolved": len(self.doubtful),
             "were bought a second time": self.second,
             "are of tasks that the job does not have": self.strange,
         }
@@ -122,7 +122,8 @@ def take_in(
         at: Unix seconds.
     """
     generations: list[str] = []
-    doubtful = second = strange = 0
+    doubtful: list[str] = []
+    second = strange = 0
     for submit in unknown(db, submits):
         try:
             task = record(db, submit.task_id)
@@ -147,8 +148,8 @@ def take_in(
             _supersede(db, task, at)
             _insert(db, task, submit, "ambiguous", source, at)
             _doubt(db, submit, source)
-            doubtful += 1
-    return TakenIn(tuple(generations), doubtful, second, strange)
+            doubtful.append(task.task_id)
+    return TakenIn(tuple(generations), tuple(doubtful), second, strange)
 
 
 def strange(db: sqlite3.Connection, client_request_ids: Iterable[str]) -> list[str]:

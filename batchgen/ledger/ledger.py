@@ -38,6 +38,8 @@ class Ledger:
     Attributes:
         when_full: Awaited before a step is tried again on a full disk; None raises instead.
         is_new: Whether no run has come to it before; known once it is bound to a provider.
+        last_entry: Unix seconds of the latest submit that it knew by itself when it was bound; 0
+            without any. What it learns from others says nothing of its own age.
         sightings: What is known of the provider's log.
     """
 
@@ -53,6 +55,7 @@ class Ledger:
         self.directory = directory
         self.when_full: Callable[[LedgerError], Awaitable[None]] | None = None
         self.is_new = False
+        self.last_entry = 0.0
         self._descriptor = descriptor
         self._rescue = rescue
         self._writer = writer
@@ -108,13 +111,13 @@ class Ledger:
             RunDirectoryError: It holds another provider's tasks.
         """
 
-        def step(db: sqlite3.Connection) -> tuple[str, bool]:
+        def step(db: sqlite3.Connection) -> tuple[str, bool, float]:
             sql = "INSERT OR IGNORE INTO about VALUES ('provider', ?)"
             is_new = db.execute(sql, (provider_kind,)).rowcount == 1
             row = db.execute("SELECT value FROM about WHERE key = 'provider'").fetchone()
-            return str(row[0]), is_new
+            return str(row[0]), is_new, questions.last_entry(db)
 
-        holder, self.is_new = self._writer.ask(step)
+        holder, self.is_new, self.last_entry = self._writer.ask(step)
         if holder != provider_kind:
             raise RunDirectoryError(
                 f"{self.directory.path} holds tasks of the provider {holder}, not {provider_kind}; "
@@ -554,10 +557,6 @@ class Ledger:
     async def strange(self, client_request_ids: Collection[str]) -> list[str]:
         """Return those that name a task, not in doubt itself, and no submit that is known."""
         return await self._record(lambda db: strange(db, client_request_ids))
-
-    async def last_entry(self) -> float:
-        """Return Unix seconds of the latest submit, or of what came of one; 0 without any."""
-        return await self._record(questions.last_entry)
 
     async def tasks(self, task_ids: Sequence[str]) -> list[Record]:
         """Return tasks as they are.

@@ -42,10 +42,15 @@ def endings(db: sqlite3.Connection) -> list[Ending]:
     return [Ending(*row) for row in rows]
 
 
+MANIFEST: Final = "the manifest"
+PROVIDER_LOG: Final = "the provider's log"
+"""Who told a ledger of a submit that it had not made itself, or had forgotten."""
+
+
 def last_entry(db: sqlite3.Connection) -> float:
-    """Return Unix seconds of the latest submit, or of what came of one; 0 without any."""
-    sql = "SELECT max(max(intended_at), max(coalesce(settled_at, 0))) FROM submits"
-    return float(db.execute(sql).fetchone()[0] or 0.0)
+    """Return Unix seconds of the latest submit that a ledger knows by itself; 0 without any."""
+    sql = "SELECT max(intended_at) FROM submits WHERE coalesce(detail, '') NOT IN (?, ?)"
+    return float(db.execute(sql, (MANIFEST, PROVIDER_LOG)).fetchone()[0] or 0.0)
 
 
 REMEMBERED_BILLS: Final = 500

@@ -37,6 +37,7 @@ SECRET_CHARACTERS: Final = 8
 """Shorter keys are the sandbox's: they hide nothing."""
 LOG_PAGE: Final = 100
 LOG_PAGES: Final = 100
+LOG_PAGE_TRIES: Final = 3
 LOG_READINGS: Final = 2
 """A second time if its own answers show that the clock there is off by more than was known."""
 LOG_WINDOW: Final = 92 * 86_400.0 - 3_600.0
@@ -174,11 +175,7 @@ class AimlApi:
                     "offset": page * LOG_PAGE,
                 }
             )
-            await pace()
-            answer = await self._query(f"/v2/logs?{query}")
-            if not isinstance(answer, _Answer) or answer.status != 200:
-                break
-            read = wire.read_log(answer.body)
+            read = await self._log_page(f"/v2/logs?{query}", pace)
             if read is None:
                 break
             rows, more, oldest = read
@@ -194,6 +191,19 @@ class AimlApi:
             without_id=frozenset(listed - found.keys()),
             since=start + CLOCK_SLACK,
         )
+
+    async def _log_page(self, path: str, pace: Pace) -> wire.LogPage | None:
+        """Read a page, at the third try if need be: one that is missing spoils all the others."""
+        for _ in range(LOG_PAGE_TRIES):
+            await pace()
+            answer = await self._query(path)
+            if not isinstance(answer, _Answer):
+                continue
+            if answer.status == 200 and (page := wire.read_log(answer.body)) is not None:
+                return page
+            if 400 <= answer.status < 500:
+                break
+        return None
 
     async def price(self) -> float | Trouble | None:
         """Ask what one video costs in US dollars; None where it is not a fixed price."""

@@ -58,6 +58,8 @@ _FIRST_FORM: Final = "/v2/generate/video/alibaba/generation"
 _UNIVERSAL_FORM: Final = "/v2/video/generations"
 
 Headers = Mapping[str, str]
+LogPage = tuple[dict[str, str | None], bool, float | None]
+"""Generation ids by client request id, whether more pages follow, time of the oldest row."""
 
 
 def path_for(model: str) -> str:
@@ -127,7 +129,7 @@ def is_same_generation(one: str, other: str) -> bool:
     return one == other or one == other.partition(":")[0] or other == one.partition(":")[0]
 
 
-def read_log(body: bytes) -> tuple[dict[str, str | None], bool, float | None] | None:
+def read_log(body: bytes) -> LogPage | None:
     """Read a page of the request log, newest first.
 
     Returns:

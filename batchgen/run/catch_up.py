@@ -8,6 +8,7 @@ from typing import Final
 
 from batchgen.events import Level
 from batchgen.ledger.catch_up import KnownSubmit
+from batchgen.ledger.questions import PROVIDER_LOG
 from batchgen.ledger.tables import Record
 from batchgen.limits import PROBE_SECONDS
 from batchgen.run.means import Generation, Means
@@ -28,7 +29,8 @@ async def catch_up(means: Means) -> list[tuple[Record, Generation]]:
     ledger = means.ledger
     if ledger.is_new or not ledger.counts().get(Status.PENDING):
         return []
-    listed = await _listed(means, await ledger.last_entry())
+    listed = await _listed(means, ledger.last_entry)
+    now = means.clock.now()
     strange = await ledger.strange(listed.keys())
     mine = [
         KnownSubmit(
@@ -41,35 +43,42 @@ async def catch_up(means: Means) -> list[tuple[Record, Generation]]:
         for sent in strange
         if _run_id(sent) == ledger.run_id
     ]
-    taken = await ledger.learn(mine, "the provider's log", at=means.clock.now())
+    taken = await ledger.learn(mine, PROVIDER_LOG, at=now)
     if said := str(taken):
         means.tally.say(f"the ledger is older than the provider's log: {said}", Level.WARNING)
     means.spending.recount(ledger.spent(means.model))
+    for record in await ledger.tasks(taken.doubtful):
+        means.tally.moved(record, Status.PENDING, Status.UNRESOLVED)
+        means.doubt(record, record.client_request_id or "", now)
     going_on: list[tuple[Record, Generation]] = []
     for record in await ledger.tasks(taken.generations):
         if record.generation_id is not None:
             means.tally.moved(record, Status.PENDING, Status.IN_FLIGHT)
-            generation = Generation(record.generation_id, means.clock.now(), resumed=True)
+            generation = Generation(record.generation_id, now, resumed=True)
             going_on.append((record, generation))
     _show_others(means, [run_id for sent in strange if (run_id := _run_id(sent)) != ledger.run_id])
     return going_on
 
 
-async def _listed(means: Means, since: float) -> dict[str, str]:
-    """Read the log since Unix seconds `since`: generation ids by client request id."""
-    log = await means.provider.find(None, since, means.traffic.poll)
-    for _ in range(READINGS - 1):
-        if log.whole:
-            break
-        await means.clock.sleep(PROBE_SECONDS)
+async def _listed(means: Means, since: float) -> dict[str, str | None]:
+    """Read the log since Unix seconds `since`: generation ids by client request id.
+
+    An id that cannot be used is None: such a submit was taken, and is for a person to settle.
+    """
+    found: dict[str, str | None] = {}
+    for reading in range(READINGS):
+        if reading:
+            await means.clock.sleep(PROBE_SECONDS)
         log = await means.provider.find(None, since, means.traffic.poll)
-    if not log.whole:
-        means.tally.say(
-            "the provider's log cannot be read to its end: submits that only it knows of may be "
-            "made again",
-            Level.WARNING,
-        )
-    return dict(log.found)
+        found |= dict.fromkeys(log.without_id) | dict(log.found)
+        if log.whole:
+            return found
+    means.tally.say(
+        "the provider's log cannot be read to its end: submits that only it knows of may be made "
+        "again",
+        Level.WARNING,
+    )
+    return found
 
 
 def _show_others(means: Means, run_ids: list[str]) -> None:

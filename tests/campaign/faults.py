@@ -46,8 +46,14 @@ _SUBMIT: Final[Sequence[tuple[float, Rule]]] = (
     *((0.1, {"do": "status", "status": status}) for status in (400, 413, 414, 422, 431)),
     (0.05, {"do": "hang", "taken": True}),
     (0.05, {"do": "hang", "taken": False}),
+    # What a proxy says of a submit that its upstream has taken, or has not.
+    *(
+        (0.7, {"do": "status", "status": status, "by": "proxy", "taken": taken})
+        for status in (303, 409, 429, 503)
+        for taken in (True, False)
+    ),
     (1, {"do": "no_id"}),
-    (1, {"do": "same_id"}),
+    *((0.5, {"do": "same_id", "taken": taken}) for taken in (True, False)),
     (0.5, {"do": "cut_body", "keep_id_header": True}),
     (0.5, {"do": "cut_body", "keep_id_header": False}),
     *(
@@ -67,6 +73,7 @@ _FETCH: Final[Sequence[tuple[float, Rule]]] = (
     # Each takes a slot, or the end of a run, for the whole time of a generation.
     (0.02, {"do": "forgotten_id", "after": 1}),
     (0.02, {"do": "broken_id"}),
+    (2, {"do": "others_answer"}),
     *((1, {"do": "status_word", "word": word}) for word in ("pondering", "COMPLETED", "missing")),
     (1, {"do": "new_fields"}),
     (0.5, {"do": "wrong_size"}),

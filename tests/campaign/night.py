@@ -29,6 +29,8 @@ START_SECONDS: Final = 30.0
 PATIENCE_SECONDS: Final = 6.0
 """A kill of a run that works comes after so long at the latest."""
 LOOK_SECONDS: Final = 0.01
+BACKED_UP_AT: Final = 0.5
+"""Share of the kills after which the ledger is copied; the copy is put back after the last."""
 GENERATION: Final = b'"kind":"generation"'
 """What each line of the sandbox's journal holds that is a submit it took."""
 _FETCHED_AGAIN: Final = frozenset({"download_failed", "fetch_refused", "forgotten", "no_video"})
@@ -116,7 +118,7 @@ class Night:
         for _ in range(2 * self.settings.kills):
             number = sum(self._kills.values())
             if number == self.settings.kills:
-                return
+                break
             aim = aims[number]
             # The last of them are never taken: some submits are refused, some stay in doubt.
             share = REACHABLE * (number + self._rng.random()) / self.settings.kills
@@ -129,8 +131,12 @@ class Night:
                 if code == -signal.SIGKILL:
                     self._kills[aim] += 1
                     self._judge_kill()
+                    if number == int(BACKED_UP_AT * self.settings.kills):
+                        self._processes.back_ledger_up()
                 else:
                     self._ended(code)
+        if self.settings.faults:
+            self._processes.put_ledger_back()
 
     def _wait_for_moment(self, process: subprocess.Popen[bytes], aim: str, goal: float) -> None:
         """Wait until the process is where it is to be killed.

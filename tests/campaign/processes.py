@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -86,6 +87,7 @@ class Processes:
         screens: What was printed.
         journal: What the sandbox has taken.
         vitals: What children say of their event loops.
+        backup: A copy of the ledger's folder, once it was made.
     """
 
     def __init__(self, base: Path, settings: NightSettings) -> None:
@@ -96,6 +98,7 @@ class Processes:
         self.run = RunDirectory(self.cwd / "output" / "night")
         self.journal = base / "sandbox.jsonl"
         self.vitals = base / "vitals"
+        self.backup = base / "backup"
         self.started = 0
         self.base = base
         self._settings = settings
@@ -126,6 +129,15 @@ class Processes:
             server.wait(timeout=PARTING_SECONDS)
             assert server.stdout is not None
             server.stdout.close()
+
+    def back_ledger_up(self) -> None:
+        """Copy the ledger of a run that was killed, as somebody's backup does."""
+        shutil.copytree(self.run.state, self.backup, ignore=lambda *_: ["parts"])
+
+    def put_ledger_back(self) -> None:
+        """Put the backup in the place of the ledger: all since then it knows nothing of."""
+        shutil.rmtree(self.run.state)
+        shutil.copytree(self.backup, self.run.state)
 
     def _command(self, *arguments: object) -> list[str]:
         if self._settings.real_command:
