@@ -3,6 +3,7 @@
 import sys
 from typing import Final, NoReturn
 
+from click.core import ParameterSource
 from click.exceptions import Exit
 
 from batchgen._version import __version__
@@ -95,12 +96,22 @@ def main(arguments: list[str] | None = None) -> NoReturn:
         code = error.exit_code
         with optional_output():
             error.show()
+            if _is_of_file(error):
+                print(f"This value is from {PATH}.", file=sys.stderr)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001  # the last line of defence
         code, words = _told(error)
         with optional_output():
             print(words, end="", file=sys.stderr)
     discard_unwritten()
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _is_of_file(error: click.ClickException) -> bool:
+    """Tell whether the value that click refuses is from the .env."""
+    if not isinstance(error, click.BadParameter) or error.ctx is None or error.param is None:
+        return False
+    source = error.ctx.get_parameter_source(error.param.name or "")
+    return source is ParameterSource.DEFAULT_MAP
 
 
 def _told(error: BaseException) -> tuple[int, str]:

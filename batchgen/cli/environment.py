@@ -73,19 +73,29 @@ def environment_of(job: Job, without_file: ProviderSettings, file: EnvFile) -> M
     combined = combine(job, os.environ, file.values)
     for name in combined.unused:
         click.echo(f"batchgen: {name} in .env is not used: set it in the environment", err=True)
-    if combined.own_key is not None and (said := _redirected(job.provider, without_file)):
+    if combined.own_key is not None and (said := _redirected(job.provider, without_file, file)):
         _agree(f"{said}, but the key in {combined.own_key} is not from that file")
     return combined.variables
 
 
-def _redirected(provider: ProviderSettings, without_file: ProviderSettings) -> str:
+def _redirected(provider: ProviderSettings, without_file: ProviderSettings, file: EnvFile) -> str:
     """Say where the file sends a key; empty where nowhere else than it would go anyway."""
-    address = provider.base_url or BASE_URLS.get(provider.kind)
-    if address is None or provider == without_file:
-        return ""
+    address = _address(provider)
+    same_key = provider.api_key_env == without_file.api_key_env
     if provider.kind != without_file.kind:
-        return f"BATCHGEN_PROVIDER in .env asks for {provider.kind} at {address}"
-    return f"BATCHGEN_BASE_URL in .env sends requests to {address}"
+        named = f"BATCHGEN_PROVIDER in .env asks for {provider.kind} at {address}"
+    elif address == _address(without_file) and same_key:
+        return ""
+    elif "BATCHGEN_BASE_URL" in file.values:
+        named = f"BATCHGEN_BASE_URL in .env sends requests to {address}"
+    else:
+        named = f"BATCHGEN_OUTPUT in .env names a run of {provider.kind} at {address}"
+    return "" if address is None else named
+
+
+def _address(provider: ProviderSettings) -> str | None:
+    """Return where a provider is; None for the sandbox inside a run."""
+    return provider.base_url or BASE_URLS.get(provider.kind)
 
 
 def _agree(said: str) -> None:

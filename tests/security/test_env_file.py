@@ -72,7 +72,9 @@ def test_going_on_with_a_run_sends_the_key_nowhere_else_either(
     own.write_text(f"BATCHGEN_BASE_URL={elsewhere}\n")
     assert batchgen("retry", "mine", AIMLAPI_KEY=KEY).returncode == 4
     own.write_text("BATCHGEN_OUTPUT=theirs\n")
-    assert batchgen("retry", "mine.yaml", AIMLAPI_KEY=KEY).returncode == 4
+    ended = batchgen("retry", "mine.yaml", AIMLAPI_KEY=KEY)
+    assert ended.returncode == 4
+    assert f"BATCHGEN_OUTPUT in .env names a run of aimlapi at {elsewhere}," in ended.stderr
     assert account(elsewhere)["requests"] == {**before, "ledger": before["ledger"] + 1}
 
 
@@ -159,3 +161,15 @@ def test_every_verb_looks_where_the_file_says_that_the_run_is(
     assert "named-in-the-file" in batchgen("status").stdout
     assert "named-in-the-file" in batchgen("gallery", "job.yaml").stdout
     assert "named-in-the-file" in batchgen("plan", "job.yaml").stdout
+
+
+def test_a_value_of_the_file_that_is_refused_is_said_to_be_from_it(
+    batchgen: Batchgen, tmp_path: Path
+) -> None:
+    (tmp_path / ".env").write_text("BATCHGEN_CONCURRENCY=many\n")
+    (tmp_path / "job.yaml").write_text("version: 1\nprompts: [a fox]\n")
+    ended = batchgen("validate", "job.yaml")
+    assert ended.returncode == 2
+    assert "'many' is not a valid integer" in ended.stderr
+    assert ended.stderr.endswith("This value is from .env.\n")
+    assert "from .env" not in batchgen("validate", "job.yaml", BATCHGEN_CONCURRENCY="x").stderr
