@@ -100,9 +100,10 @@ async def test_bills_above_the_quote_pass_the_budget_by_what_is_in_flight_and_no
     assert plan.spent_usd == pytest.approx(2.7)
     assert plan.within_budget == 0
     assert "at the highest bill so far of $0.30" in sentences(job, plan)
-    assert "budget: $2.70 in all; if a bill is higher than $0.30, what is then in flight" in (
-        sentences(job, plan)
-    )
+    assert (
+        "budget: $2.70 in all; a first bill above $0.30 may pass it by the difference\n"
+        "  for each video then in flight (at most 4) or unresolved"
+    ) in sentences(job, plan)
 
 
 @pytest.mark.parametrize(

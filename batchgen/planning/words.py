@@ -175,11 +175,10 @@ def _cost(job: Job, plan: Plan) -> Iterator[str]:
     whole = f" (${plan.cost_usd:.2f} for all)" if plan.within_budget < plan.new else ""
     yield f"cost: about ${cost:.2f}{play} at {whose} of {dollars(price.usd)}{whole}"
     if job.budget.max_usd is not None:
-        yield (
-            f"budget: {dollars(job.budget.max_usd)} in all; if a bill is higher than "
-            f"{dollars(price.usd)}, what is then in flight (at most "
-            f"{_counted(job.run.concurrency, 'video')}) or unresolved may pass it by the difference"
-        )
+        limit = f"{dollars(job.budget.max_usd)} in all"
+        first = f"a first bill above {dollars(price.usd)}"
+        yield f"budget: {limit}; {first} may pass it by the difference"
+        yield f"  for each video then in flight (at most {job.run.concurrency}) or unresolved"
 
 
 def _effort(job: Job, plan: Plan) -> Iterator[str]:

@@ -137,7 +137,7 @@ class Means:
         )
         if excess := self.spending.excess:
             said += (
-                f"; the {self.spending.open} in flight or unresolved may pass the budget by "
+                f"; the {self.spending.open} in flight or unresolved may pass the budget by up to "
                 f"{dollars(excess)}"
             )
         self.tally.say(said, Level.WARNING)
