@@ -39,7 +39,8 @@ out, 409 that something like it exists.
 
 A submit that was redirected otherwise was not taken: 307 and 308 ask for it to be made elsewhere
 (RFC 9110, section 15.4), which is not done, and 301 and 302 are how a login page or a network's
-portal in front of an API answers what it has not passed on.
+portal in front of an API answers what it has not passed on. As any that was refused it is looked
+up in the provider's log before it is repeated.
 """
 
 import random

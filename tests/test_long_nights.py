@@ -271,6 +271,7 @@ async def one_run(
         ledger.bind(job.provider.kind)
         admit(job, ledger)
         ledger.recover()
+        ledger.refetch_missing()
         ledger.resume_paid()
         async with open_transfer(base_url=provider.base_url, seconds=60) as transfer:
             run = Run(job, ledger, provider, transfer, clock=clock, rng=virtual_time.dice())
@@ -711,6 +712,24 @@ def test_ids_that_the_provider_forgot_hold_no_new_work_up_and_are_never_bought_a
     assert began - (100.0 + rest) < 10
     assert third.seconds < 300, "a few questions each, and no more"
     morning.paid_once()
+
+
+def test_many_forgotten_ids_are_asked_about_quickly_where_nothing_else_is_to_be_done(
+    tmp_path: Path,
+) -> None:
+    many = 60
+    lost = [replace(fault, begin=2000.0) for fault in forgets(*range(many))]
+
+    async def lose_videos(run: Run, clock: NightClock, provider: Provider) -> None:
+        del run, provider
+        await clock.sleep(2000.0)
+        for video in (tmp_path / "run" / "videos").iterdir():
+            video.unlink()
+
+    morning = spend(tmp_path, *lost, tasks=many, makes=10.0, meanwhile=lose_videos, runs=2)
+    assert morning.summary.counts == {Status.FAILED: many}
+    assert morning.summary.seconds < 300
+    morning.paid_once(many)
 
 
 def test_an_id_of_an_earlier_run_that_is_alive_is_fetched_before_new_work_is_done(

@@ -136,7 +136,7 @@ def _next_poll(means: Means, waiting: Waiting, *, beside: bool) -> float:
         return means.rng.uniform(0.0, RESUMED_SPREAD)
     age = waiting.seconds if waiting.asked else 0.0
     wait = next_wait(means.settings.poll, waiting.table.rates(), age, means.rng)
-    if not beside:
+    if not beside or not means.traffic.is_at_work:
         return wait
     # However many there are, they are asked about no more often than the slots full of new ones.
     settings = means.settings

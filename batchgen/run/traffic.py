@@ -63,6 +63,11 @@ class Traffic:
         """Tell whether this is a place that was not given back."""
         return slot in self._taken
 
+    @property
+    def is_at_work(self) -> bool:
+        """Tell whether any of these places is taken."""
+        return bool(self._taken)
+
     def give_slot_back(self, slot: object | None) -> None:
         """Give a place back, if that was not done: the provider does not work at the task."""
         if slot in self._taken:
