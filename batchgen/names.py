@@ -10,8 +10,8 @@ from batchgen.models import Scalar
 from batchgen.task import Task
 
 SLUG_BYTES: Final = 60
-STEM_BYTES: Final = 150
-"""With `.mp4`, a task id and `.part` still far below the 255 bytes file systems allow."""
+STEM_BYTES: Final = 120
+"""With a task id, a number and `.mp4` it is within the 143 bytes that eCryptfs allows a name."""
 
 _RESERVED: Final = frozenset(
     {

@@ -19,9 +19,16 @@ _NOT_SYNCED: Final = frozenset({errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, e
 
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """A run's directory and the places in it."""
+    """A run's directory and the places in it.
+
+    Attributes:
+        path: The directory.
+        parts_in_videos: Whether files are fetched beside the videos: no file can be moved from one
+            file system to another in one step.
+    """
 
     path: Path
+    parts_in_videos: bool = False
 
     @property
     def videos(self) -> Path:
@@ -36,7 +43,7 @@ class RunDirectory:
     @property
     def parts(self) -> Path:
         """Where files lie that are being fetched."""
-        return self.state / "parts"
+        return self.videos / ".parts" if self.parts_in_videos else self.state / "parts"
 
     @property
     def ledger(self) -> Path:
@@ -88,7 +95,7 @@ class RunDirectory:
             RunDirectoryError: Something is in the way or may not be written.
         """
         try:
-            for folder in (self.path, self.state, self.parts, self.videos):
+            for folder in (self.path, self.state, self.videos, self.parts):
                 if folder != self.path and folder.is_symlink():
                     raise RunDirectoryError(
                         f"{folder} is a symbolic link: it leads out of the run directory"

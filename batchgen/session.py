@@ -37,6 +37,7 @@ from batchgen.ledger.admission import Admission
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.questions import MANIFEST
+from batchgen.naming import prepared
 from batchgen.providers.base import Provider
 from batchgen.providers.opening import described, open_provider
 from batchgen.proxies import announcement
@@ -46,7 +47,7 @@ from batchgen.report.reports import write_reports
 from batchgen.report.status import RUNNING, RunStatus, write_status
 from batchgen.run import Run
 from batchgen.savedjob import save_job
-from batchgen.task import Status
+from batchgen.task import UNDER_WAY, Status
 from batchgen.transfer import open_transfer
 
 PUBLISH_SECONDS: Final = 5.0
@@ -265,6 +266,9 @@ async def open_session(
             retried = tried_again(job, ledger, again, at=clock.now())
         with _placed(ledger):
             ledger.directory.clear_parts()
+            if _has_work(ledger):
+                ledger.directory = prepared(ledger.directory, ledger.longest_name())
+                ledger.directory.clear_parts()
         run = Run(
             job,
             ledger,
@@ -289,6 +293,11 @@ def _placed(ledger: Ledger) -> Iterator[None]:
         raise RunDirectoryError(
             f"cannot write to {error.filename or ledger.directory.path}: {error.strerror or error}"
         ) from None
+
+
+def _has_work(ledger: Ledger) -> bool:
+    counts = ledger.counts()
+    return any(status in counts for status in (Status.PENDING, *UNDER_WAY, Status.UNRESOLVED))
 
 
 def _unknown_submits(ledger: Ledger, at: float) -> list[KnownSubmit]:

@@ -28,10 +28,10 @@ from batchgen.connection_errors import unconnected
 from batchgen.departure import Departure, departures
 from batchgen.disk import Disk
 from batchgen.limits import MinimumSpeed
+from batchgen.naming import give_name
 from batchgen.outcomes import Answered, Interrupted, NotSent, Trouble, Unusable
 from batchgen.part import BLOCK_BYTES, NO_DESCRIPTORS, Incoming, Part
 from batchgen.proxies import Proxy, ProxyError, proxy_for
-from batchgen.rundir import opened_folder
 from batchgen.terminal import printable
 from batchgen.urls import is_loopback, literal_address, private_because
 
@@ -163,17 +163,17 @@ class Transfer:
 
         Raises:
             FileExistsError: Another file has the name.
+            NameRefused: It cannot have this name.
             IsADirectoryError: A directory has the name.
             RunDirectoryError: The folder of videos was replaced by a link, which may lead anywhere.
             OSError: The name cannot be given now.
         """
 
         def work() -> None:
-            with opened_folder(final.parent) as folder:
-                # Nobody else gives names here: the run directory is held.
-                if hash_file(final) not in (None, sha256):
-                    raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
-                os.replace(part, final.name, dst_dir_fd=folder)
+            # Nobody else gives names here: the run directory is held.
+            if _hash_there(final) not in (None, sha256):
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(final))
+            give_name(part, final)
 
         await self._disk.do(work, names_in=final.parent)
 
@@ -410,6 +410,15 @@ def _trouble(error: BaseException, proxy: Proxy | None, *, left: bool, begun: bo
     if left:
         return Interrupted(reason, begun=begun)
     return NotSent(reason)
+
+
+def _hash_there(final: Path) -> str | None:
+    try:
+        return hash_file(final)
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            return None  # so nothing has this name
+        raise
 
 
 def hash_file(path: Path) -> str | None:

@@ -38,7 +38,7 @@ def is_one_segment(name: str) -> bool:
         and not set(name) & set('<>:"/\\|?*\0')
         and "." not in name
         and all(sign.isprintable() for sign in name)
-        and len(name.encode()) <= 150
+        and len(name.encode()) + len("_aaaaaaaaaaaa_99.mp4") <= 143
         and not name.startswith(("-", " "))
         and not name.endswith(" ")
         and not PureWindowsPath(f"{name}.mp4").is_reserved()

@@ -9,7 +9,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from functools import cached_property, partial
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Self, TypeVar
 
 from batchgen.column_types import ColumnType
@@ -21,7 +21,7 @@ from batchgen.ledger.catch_up import KnownSubmit, TakenIn, strange, take_in, unk
 from batchgen.ledger.questions import Ending
 from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.sightings import Sightings
-from batchgen.ledger.tables import SELECT, Record
+from batchgen.ledger.tables import SELECT, Record, file_name
 from batchgen.ledger.writer import Step, Writer
 from batchgen.models import Scalar
 from batchgen.rundir import RunDirectory
@@ -361,6 +361,12 @@ class Ledger:
         )
         rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
         return [(json.loads(params), seconds) for params, seconds in reversed(rows)]
+
+    def longest_name(self) -> str:
+        """Return the longest name that a video has or will have, in bytes; empty without tasks."""
+        sql = "SELECT stem FROM tasks ORDER BY length(CAST(stem AS BLOB)) DESC LIMIT 1"
+        row = self._writer.ask(lambda db: db.execute(sql).fetchone())
+        return PurePosixPath(file_name(row[0])).name if row else ""
 
     def file_hosts(self, limit: int) -> set[str]:
         """Return the hosts of the files that arrived last, at most `limit` of them looked at."""

@@ -12,6 +12,7 @@ import anyio.to_thread
 from batchgen.events import Level
 from batchgen.ledger.tables import Record, file_name
 from batchgen.mp4 import VideoInfo, inspect
+from batchgen.naming import NameRefused
 from batchgen.outcomes import Completed, Interrupted, Trouble, describe
 from batchgen.part import Part
 from batchgen.policy import Action, Phase, decide
@@ -54,8 +55,8 @@ async def download(means: Means, record: Record, generation: Generation, video: 
                 await _keep(means, record, part, result, means.clock.monotonic() - began)
                 means.traffic.first_wave.arrived(record.task_id, host)
                 return
-        except IsADirectoryError as error:
-            # Waiting mends that no more than another download does: somebody must look.
+        except (NameRefused, IsADirectoryError) as error:
+            # Neither waiting nor another download helps: somebody must look.
             await _give_up(means, record, part, f"{record.file_name}: {error.strerror}")
             return
         except OSError as error:
@@ -113,14 +114,16 @@ def _wait_at(means: Means, record: Record, video: Completed) -> str:
 
 async def _fetch(means: Means, record: Record, url: str, host: str, part: Part) -> Saved | Trouble:
     """Hold one of the places for downloads only while bytes may flow; judge the host by them."""
+    fetched_before = part.durable
     when_closed = partial(means.tally.troubled.add, record.task_id)
     async with means.traffic.download(host, when_closed):
         result = await means.transfer.fetch(url, part)
-    if isinstance(result, Saved):
+    if not isinstance(result, Saved):
+        means.heard(Phase.DOWNLOAD, result, host)
+    elif not fetched_before:
+        # A file that was here and only waits for its name says nothing of the host.
         means.tally.good()
         means.heard(Phase.DOWNLOAD, None, host)
-    else:
-        means.heard(Phase.DOWNLOAD, result, host)
     return result
 
 
