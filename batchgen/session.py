@@ -19,6 +19,7 @@ from batchgen.again import Again, paid_twice, tried_again, unmatched_reasons
 from batchgen.clock import Clock, SystemClock
 from batchgen.connection_errors import certificates_objection
 from batchgen.deadline import in_words
+from batchgen.descriptors import narrowed
 from batchgen.errors import BatchgenError, RunDirectoryError, first_error
 from batchgen.events import (
     Counted,
@@ -222,21 +223,18 @@ async def open_session(
             provider = await stack.enter_async_context(
                 open_provider(job, ledger.directory, environment, clock.now)
             )
+        at_once, few_descriptors = narrowed(job) or (None, "")
         transfer = await stack.enter_async_context(
             open_transfer(
                 base_url=provider.base_url,
                 seconds=job.run.timeout.download,
-                at_once=job.run.downloads,
+                at_once=at_once.downloads if at_once else job.run.downloads,
             )
         )
         with _placed(ledger):
             log = stack.enter_context(RunLog(ledger.directory.log, clock.now))
         watchers = Watchers(log, observer)
-        watchers(Notice(f"provider: {described(job.provider, provider.base_url)}"))
-        if (said := announcement(provider.base_url)) is not None:
-            watchers(Notice(said))
-        if provider.base_url.startswith("https:") and (said := certificates_objection()):
-            watchers(Notice(said, Level.WARNING))
+        _tell_surroundings(watchers, job, provider, few_descriptors)
         with _placed(ledger):
             news = await anyio.to_thread.run_sync(_unknown_submits, ledger, clock.now())
         # Before the job comes too: what it does not have any more may have been bought.
@@ -277,11 +275,25 @@ async def open_session(
             observer=watchers,
             limit=limit,
             only=frozenset(retried) if again is not None and again.alone else None,
+            at_once=at_once,
             clock=clock,
         )
         if run.ends_at is not None:
             watchers(Notice(f"nothing new is submitted after {in_words(run.ends_at)} (stop_at)"))
         yield Session(job, ledger, admission, run, watchers, clock)
+
+
+def _tell_surroundings(
+    watchers: Watchers, job: Job, provider: Provider, few_descriptors: str
+) -> None:
+    """Say whom the run talks to, over what, and what this machine is short of."""
+    watchers(Notice(f"provider: {described(job.provider, provider.base_url)}"))
+    if few_descriptors:
+        watchers(Notice(few_descriptors, Level.WARNING))
+    if (said := announcement(provider.base_url)) is not None:
+        watchers(Notice(said))
+    if provider.base_url.startswith("https:") and (said := certificates_objection()):
+        watchers(Notice(said, Level.WARNING))
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from batchgen.again import Again
 from batchgen.cli.look import click
 from batchgen.cli.signals import obeyed
 from batchgen.cli.streams import optional_output
+from batchgen.descriptors import raise_limit
 from batchgen.display import Kind, choose
 from batchgen.errors import BatchgenError, ExitCode, LedgerError, ProviderRefused, first_error
 from batchgen.events import Level, Notice, Observer, Reason, Summary, Watchers
@@ -99,6 +100,7 @@ def drive(
         await tell(summary)
         return summary
 
+    raise_limit(job)
     summary = anyio.run(night, backend_options=backend_options)
     if summary.reason is Reason.REFUSED and not summary.counts.get(Status.SUCCEEDED):
         raise ProviderRefused(summary.detail)

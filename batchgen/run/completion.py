@@ -100,7 +100,8 @@ async def _asked(means: Means, waiting: Waiting, slot: object | None) -> FetchOu
         await ask_control(means)
     async with means.traffic.first_question(beside=beside and not waiting.asked):
         await means.traffic.poll()
-        outcome = await means.provider.fetch(generation.id, record.model)
+        async with means.traffic.questions:
+            outcome = await means.provider.fetch(generation.id, record.model)
     means.heard(Phase.FETCH, outcome)
     well_at = means.traffic.polled_well_at
     waiting.hears(wait, answered=_answered(outcome), others_well_at=well_at)

@@ -18,7 +18,8 @@ async def ask_control(means: Means) -> None:
     if control.generation is None:
         return
     await means.traffic.poll()
-    outcome = await means.provider.fetch(*control.generation)
+    async with means.traffic.questions:
+        outcome = await means.provider.fetch(*control.generation)
     means.heard(Phase.FETCH, outcome)
     well = not isinstance(outcome, Trouble)
     control.answered(means.clock.monotonic(), well=well)

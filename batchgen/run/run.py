@@ -13,6 +13,7 @@ from anyio.abc import TaskGroup
 from batchgen.clock import Clock, SystemClock
 from batchgen.clock_offset import objection
 from batchgen.deadline import in_words, next_deadline
+from batchgen.descriptors import AtOnce
 from batchgen.durations import Durations
 from batchgen.errors import UsageError, first_error
 from batchgen.events import Level, Observer, Reason, Summary, nobody
@@ -61,6 +62,7 @@ class Run:
         observer: Is told what happens; must return at once.
         limit: New tasks to submit, at most; None for all.
         only: Ids of the pending tasks that may be submitted; None for all.
+        at_once: As many requests as there are descriptors for; None if those are plenty.
         clock: Time.
         rng: Chance, for jitter only.
 
@@ -79,6 +81,7 @@ class Run:
         observer: Observer = nobody,
         limit: int | None = None,
         only: Collection[str] | None = None,
+        at_once: AtOnce | None = None,
         clock: Clock | None = None,
         rng: random.Random | None = None,
     ) -> None:
@@ -89,6 +92,7 @@ class Run:
         self._observer = observer
         self._limit = limit
         self._only = only
+        self._at_once = at_once
         self._clock = clock or SystemClock()
         self._rng = rng or random.Random()  # noqa: S311  # jitter, no secret
         self._carrying = 0
@@ -157,7 +161,7 @@ class Run:
             clock=self._clock,
             observer=self._observer,
         )
-        self._traffic = Traffic(self._job.run, self._clock, self._first_wave())
+        self._traffic = Traffic(self._job.run, self._clock, self._first_wave(), self._at_once)
         means = Means(
             settings=self._job.run,
             spending=spending,

@@ -1,5 +1,6 @@
 """The limits of a run, put to work: waits here are where a run is slowed down, and only here."""
 
+import math
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, nullcontext
 from typing import Final
@@ -7,6 +8,7 @@ from typing import Final
 from anyio import CapacityLimiter, Lock
 
 from batchgen.clock import Clock
+from batchgen.descriptors import AtOnce
 from batchgen.first_wave import FirstWave
 from batchgen.job import RunSettings
 from batchgen.limits import AdaptiveLimit, AdaptiveRate, Breaker, Pause, RateLimit, RetryBudget
@@ -29,18 +31,34 @@ class Traffic:
         disk: Closed while nothing can be written.
         beside: Ids of tasks that are asked about without a slot.
         polled_well_at: Monotonic seconds of the latest poll that was answered.
+        questions: Places for polls, as many as there are descriptors for.
         first_wave: Says whether another submit may be made before a first file has arrived.
     """
 
-    def __init__(self, settings: RunSettings, clock: Clock, first_wave: FirstWave) -> None:
+    def __init__(
+        self,
+        settings: RunSettings,
+        clock: Clock,
+        first_wave: FirstWave,
+        at_once: AtOnce | None = None,
+    ) -> None:
+        """Take the limits from a job's settings, or narrower ones.
+
+        Args:
+            settings: The job's.
+            clock: Time.
+            first_wave: Which submits no file has followed yet.
+            at_once: As many requests as there are descriptors for; None if those are plenty.
+        """
         self._clock = clock
         self.first_wave = first_wave
         self._adaptive = AdaptiveLimit(ceiling=settings.concurrency)
         self._slots = CapacityLimiter(settings.concurrency)
         self._taken: set[object] = set()
         self._first_questions = CapacityLimiter(FIRST_QUESTIONS)
-        self._posts = CapacityLimiter(settings.submits)
-        self._downloads = CapacityLimiter(settings.downloads)
+        self._posts = CapacityLimiter(at_once.submits if at_once else settings.submits)
+        self.questions = CapacityLimiter(at_once.polls if at_once else math.inf)
+        self._downloads = CapacityLimiter(at_once.downloads if at_once else settings.downloads)
         self._rate = RateLimit(settings.rate_limit) if settings.rate_limit else None
         self.submits = Pause()
         self.polls = Pause()
