@@ -253,6 +253,7 @@ class Run:
                     if self._may_still_run(record):
                         await self._start(carriers, means, record, generation)
                     else:
+                        means.traffic.first_wave.begins(record.task_id)
                         left.append((record, generation))
             carriers.start_soon(self._take_up, means, carriers, left)
             for base_url, count in elsewhere.items():
@@ -332,7 +333,7 @@ class Run:
         """Hold a submit back that would begin a second wave before a first file has arrived."""
         wave = means.traffic.first_wave
         while not wave.is_open and not self.stopping.asked:
-            if not self._carrying:
+            if not self._carrying and self._sources <= 1:
                 hosts = " and ".join(sorted(filter(None, wave.unproven))) or "anywhere"
                 self.stopping.drain(
                     Reason.FAILURES,

@@ -59,9 +59,11 @@ class Videos:
     _known: dict[str, tuple[tuple[int, int, int], Clip]] = field(default_factory=dict)
 
     def look(self) -> dict[str, Clip]:
-        """Return every file by its name in the manifest."""
+        """Return every file by its name in the manifest, but the hidden trial of a name."""
         found: dict[str, Clip] = {}
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
+            if path.name.startswith("."):
+                continue
             stat = path.lstat()
             version = (stat.st_ino, stat.st_size, stat.st_mtime_ns)
             name = f"videos/{path.name}"
