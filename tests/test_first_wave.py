@@ -19,6 +19,7 @@ import batchgen.run.run
 from batchgen.events import Reason
 from batchgen.first_wave import FirstWave
 from batchgen.job import Job, ProviderSettings, RetrySettings, TimeoutSettings
+from batchgen.ledger.ledger import Ledger
 from batchgen.outcomes import GenerationFailed, Pending
 from batchgen.policy import Phase
 from batchgen.run import Run
@@ -311,8 +312,10 @@ async def test_the_sandbox_of_the_run_itself_is_not_held_back(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize("vanished", [False, True])
 async def test_a_host_whose_files_are_in_the_ledger_is_not_waited_for_by_the_next_run(
     tmp_path: Path,
+    vanished: bool,  # noqa: FBT001  # a parameter
 ) -> None:
     released = anyio.Event()
     released.set()
@@ -329,6 +332,11 @@ async def test_a_host_whose_files_are_in_the_ledger_is_not_waited_for_by_the_nex
     try:
         provider = Scripted(f"http://127.0.0.1:{runner.addresses[0][1]}/clip.mp4")
         await do(paid_job(tmp_path, 2, concurrency=2), provider)
+        if vanished:
+            for video in (tmp_path / "run/videos").iterdir():
+                video.unlink()
+            with Ledger.open(tmp_path / "run") as ledger:
+                assert ledger.refetch_missing() == 2
         released = anyio.Event()
 
         async def release(_: object) -> None:
@@ -345,7 +353,7 @@ async def test_a_host_whose_files_are_in_the_ledger_is_not_waited_for_by_the_nex
 async def test_what_a_first_wave_waits_for_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchgen.run.run, "LOOK_SECONDS", 0.02)
+    monkeypatch.setattr(batchgen.run.run, "TELL_SECONDS", 0.02)
     provider = Scripted("https://198.18.0.7/clip.mp4")
     impatient = paid_job(tmp_path, 12, concurrency=2, give_up_after=600.0)
     summary, events = await do(impatient, provider)

@@ -369,13 +369,17 @@ class Ledger:
         return PurePosixPath(file_name(row[0])).name if row else ""
 
     def file_hosts(self, limit: int) -> set[str]:
-        """Return the hosts of the files that arrived last, at most `limit` of them looked at."""
+        """Return the hosts of the files that arrived last, at most `limit` of them looked at.
+
+        Those of files that have vanished since count too.
+        """
         sql = (
-            "SELECT video_url FROM tasks WHERE status = 'succeeded' AND gone = 0"
-            " AND video_url IS NOT NULL ORDER BY position DESC LIMIT ?"
+            "SELECT video_url FROM (SELECT video_url FROM tasks WHERE status = 'succeeded'"
+            " AND gone = 0 ORDER BY position DESC LIMIT ?) UNION SELECT video_url FROM tasks"
+            " WHERE status IN ('in_flight', 'completed') AND downloaded_at IS NOT NULL"
         )
         rows = self._writer.ask(lambda db: db.execute(sql, (limit,)).fetchall())
-        return {host_of(video_url) for (video_url,) in rows}
+        return {host_of(video_url) for (video_url,) in rows if video_url}
 
     def column_types(self) -> tuple[Mapping[str, set[ColumnType]], Mapping[str, set[ColumnType]]]:
         """Return the names of all parameters and of all variables that any task has, and the types

@@ -331,7 +331,7 @@ class Run:
 
     async def _first_file(self, means: Means) -> None:
         """Hold a submit back that would begin a second wave before a first file has arrived."""
-        wave = means.traffic.first_wave
+        wave, began = means.traffic.first_wave, self._clock.monotonic()
         while not wave.is_open and not self.stopping.asked:
             if not self._carrying and self._sources <= 1:
                 hosts = " and ".join(sorted(filter(None, wave.unproven))) or "anywhere"
@@ -341,9 +341,10 @@ class Run:
                     f"from {hosts}, so no more are submitted; the last one failed with: "
                     f"{means.tally.last_failure}",
                 )
-            with anyio.move_on_after(LOOK_SECONDS) as patience:
+            # A place is given back where a task ends, and where its id turns out to be unknown.
+            with anyio.move_on_after(TELL_SECONDS):
                 await self._changed.wait()
-            if patience.cancelled_caught and wave.unproven:
+            if wave.unproven and self._clock.monotonic() > began + LOOK_SECONDS:
                 waiting = ", ".join(f"{n} at {host}" for host, n in wave.unproven.items())
                 means.tally.say_sometimes(
                     "no more are submitted before a first video has arrived whole; "
