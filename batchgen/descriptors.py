@@ -59,12 +59,12 @@ def sockets_each(settings: ProviderSettings) -> int:
 
 
 def raise_limit(job: Job) -> None:
-    """Raise this process's own limit to what a run of a job needs, as far as it may be raised."""
+    """Raise this process's soft limit to what a run of a job needs, as far as it may be raised."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     needed = _needed(AtOnce.wanted(job.run), sockets_each(job.provider))
     if hard != resource.RLIM_INFINITY:
         needed = min(needed, hard)
-    if soft not in (resource.RLIM_INFINITY, needed) and soft < needed:
+    if resource.RLIM_INFINITY != soft < needed:
         # macOS has a lower limit of its own: the run keeps within what there is.
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (needed, hard))

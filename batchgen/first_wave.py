@@ -1,7 +1,7 @@
 """No second wave of submits before a first file has arrived: bounds what an unreachable host costs.
 
-Pure. Videos are paid for when they are made, and only their download shows whether they can be
-had: a VPN, a captive portal or a mount may stand in between.
+Pure. Videos are paid for when they are made, and only a download shows whether their files can be
+fetched and kept: a VPN, a captive portal or a mount may stand in between.
 """
 
 from collections import Counter
