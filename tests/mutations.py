@@ -213,6 +213,12 @@ MUTATIONS: Final = (
         (("        self._reserve_at_least(usd, self._reserved)\n", ""),),
         "tests/test_spending.py",
     ),
+    Mutation(
+        "no second wave is submitted before a first file",
+        "batchgen/run/run.py",
+        (("            await self._first_file(means)\n", "            pass\n"),),
+        "tests/test_first_wave.py",
+    ),
 )
 
 
