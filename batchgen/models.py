@@ -201,7 +201,8 @@ TABLES: Final[Mapping[str, Table]] = MappingProxyType(
 
 Names, types, choices and defaults: the request schemas that the API publishes with its
 documentation (github.com/aimlapi/api-docs, `video-models/Alibaba-Cloud`, read in November 2026).
-They state no bounds. That of the seed is the one of Alibaba's own API for these models, [0, 2^31);
+They state no bounds. That of the seed is what another host of these models documents, [0, 2^31)
+(novita.ai, API reference of Wan 2.2 text to video, read in November 2026);
 the others are ours and wide: a noise schedule has 1,000 steps to begin with, and a guidance or a
 shift above 100 is a decimal point that was lost. A model that is not here takes any parameters.
 """

@@ -263,6 +263,16 @@ def test_any_manifest_is_read_without_an_error(tmp_path_factory: Any, content: b
     assert list(known_submits(path)) == []
 
 
+def test_a_link_or_a_folder_in_place_of_a_manifest_is_not_read(tmp_path: Path) -> None:
+    row = {"task_id": "t", "client_request_id": "c", "generation_id": "g"}
+    (tmp_path / "elsewhere").write_text(json.dumps(row))
+    assert list(known_submits(tmp_path / "elsewhere"))
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "folder").mkdir()
+    for name in ("link", "folder", "nothing"):
+        assert not list(known_submits(tmp_path / name))
+
+
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.integers() | st.text(max_size=20),
     lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(), inner, max_size=2),

@@ -27,6 +27,7 @@ from batchgen.job import (
     RunSettings,
 )
 from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.tables import Record
 from batchgen.ledger.writer import Step, Writer
 from batchgen.outcomes import (
     Accepted,
@@ -727,6 +728,49 @@ async def test_an_id_that_was_given_before_is_not_believed(
     summary, events = await do(job(tmp_path, 2), provider)
     assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
     assert any("was given to another task" in str(event) for event in events)
+
+
+async def mixed_up(tmp_path: Path, provider: Scripted) -> tuple[Job, dict[str, Record]]:
+    """Have both of two submits answered with the id of the second one: the first task keeps it."""
+    made = job(tmp_path, 2, submits=1, concurrency=1)
+    provider.same_id = "id:second"
+    provider.log_works = False
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
+    provider.log_works = True
+    with Ledger.open(made.output.dir) as ledger:
+        return made, {str(record.status): record for record in ledger.records()}
+
+
+async def test_an_id_that_two_tasks_were_given_goes_to_the_one_the_log_says_it_is_of(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    made, records = await mixed_up(tmp_path, provider)
+    wrong, held = records["succeeded"], records["unresolved"]
+    assert wrong.client_request_id is not None
+    assert held.client_request_id is not None
+    provider.logged = {held.client_request_id: "id:second", wrong.client_request_id: "id:first"}
+    summary, events = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 2}
+    with Ledger.open(made.output.dir) as ledger:
+        ids = {record.task_id: record.generation_id for record in ledger.records()}
+    assert ids == {wrong.task_id: "id:first", held.task_id: "id:second"}
+    assert f"is of task {held.task_id} and not of {wrong.task_id}" in notices(events)
+
+
+@pytest.mark.parametrize("other", [None, "id:second"])
+async def test_an_id_that_two_tasks_were_given_stays_where_it_is_while_the_log_names_no_other(
+    tmp_path: Path, provider: Scripted, other: str | None
+) -> None:
+    made, records = await mixed_up(tmp_path, provider)
+    provider.logged = {str(records["unresolved"].client_request_id): "id:second"}
+    if other is not None:
+        provider.logged[str(records["succeeded"].client_request_id)] = other
+    summary, _ = await do(made, provider)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
+    with Ledger.open(made.output.dir) as ledger:
+        [holder] = [record for record in ledger.records() if record.status == "succeeded"]
+    assert (holder.task_id, holder.generation_id) == (records["succeeded"].task_id, "id:second")
 
 
 async def test_a_video_whose_name_another_file_has_gets_another_name(

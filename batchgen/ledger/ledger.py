@@ -521,6 +521,35 @@ class Ledger:
             )
         return f"the id {generation_id} of task {task_id} is kept in {path} for the next run"
 
+    async def holder(self, generation_id: str) -> Record | None:
+        """Return the task that has a generation; None where none has."""
+        sql = f"{SELECT} WHERE generation_id = ?"
+
+        def step(db: sqlite3.Connection) -> Record | None:
+            row = db.execute(sql, (generation_id,)).fetchone()
+            return None if row is None else Record(*row)
+
+        return await self._record(step)
+
+    async def exchange(
+        self, holder_id: str, own_id: str, task_id: str, generation_id: str, *, at: float
+    ) -> bool:
+        """Give a generation to the task it is of, and the task that had it the one of its own.
+
+        Args:
+            holder_id: The task that has the generation.
+            own_id: The generation that was made for that task.
+            task_id: The task in doubt that the generation was made for.
+            generation_id: The generation.
+            at: Unix seconds.
+
+        Returns:
+            False where a third task has `own_id`: then nothing was changed.
+        """
+        return await self._record(
+            lambda db: moves.exchange(db, holder_id, own_id, task_id, generation_id, at)
+        )
+
     async def not_taken(self, task_id: str, outcome: str, detail: str, *, at: float) -> None:
         """Put back a task whose submit took nothing, as far as anybody says.
 

@@ -161,3 +161,31 @@ def take_id(
         cause=None,
     )
     return True
+
+
+def exchange(
+    db: sqlite3.Connection, holder_id: str, own_id: str, task_id: str, generation_id: str, at: float
+) -> bool:
+    """Give a generation to task `task_id`, and `own_id` to the task that had it until now.
+
+    Returns:
+        False where a third task has `own_id`: then nothing was changed.
+    """
+    if db.execute("SELECT 1 FROM tasks WHERE generation_id = ?", (own_id,)).fetchone():
+        return False
+    detail = "as the provider's log has it: its answer had named another task's"
+    settle_submit(db, holder_id, "accepted", at, generation_id=own_id, detail=detail)
+    move(
+        db,
+        holder_id,
+        Status.IN_FLIGHT,
+        generation_id=own_id,
+        completed_at=None,
+        video_url=None,
+        bytes=None,
+        sha256=None,
+        error_code=None,
+        error_message=None,
+        cause=None,
+    )
+    return take_id(db, task_id, generation_id, at)

@@ -25,17 +25,17 @@ def known_submits(manifest: Path) -> Iterator[KnownSubmit]:
     Raises:
         OSError: The file is there and cannot be read.
     """
-    try:
-        with manifest.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                try:
-                    row = json.loads(line)
-                except (ValueError, RecursionError):
-                    continue
-                if isinstance(row, dict) and (submit := _submit(row)) is not None:
-                    yield submit
-    except FileNotFoundError:
+    # A link in its place may lead anywhere: it is replaced by the next manifest, and not read.
+    if manifest.is_symlink() or not manifest.is_file():
         return
+    with manifest.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError):
+                continue
+            if isinstance(row, dict) and (submit := _submit(row)) is not None:
+                yield submit
 
 
 def _submit(row: dict[str, Any]) -> KnownSubmit | None:

@@ -12,7 +12,7 @@ from batchgen.ledger.tables import Record
 from batchgen.outcomes import LookUp
 from batchgen.run.means import Generation, Means
 from batchgen.run.witnesses import SAMPLE_SECONDS, Wanted, Witnesses
-from batchgen.task import Status
+from batchgen.task import UNDER_WAY, Status
 
 LOOK_UPS: Final = (10.0, 60.0, 600.0)
 """Seconds after a submit at which it is looked up; later ones come hourly, or sooner if they may
@@ -201,7 +201,6 @@ class Doubts:
         for sent, doubt in due.items():
             if (generation_id := log.found.get(sent)) is None:
                 continue
-            del self._doubts[sent]
             now = means.clock.now()
             if await means.ledger.accepted(
                 doubt.record.task_id,
@@ -209,9 +208,46 @@ class Doubts:
                 at=now,
                 found_after=max(0.0, now - doubt.at),
             ):
+                del self._doubts[sent]
                 means.tally.moved(doubt.record, Status.UNRESOLVED, Status.IN_FLIGHT)
                 going_on.append((doubt.record, Generation(generation_id, doubt.at, resumed=True)))
+            elif moved := await self._exchanged(means, doubt.record, generation_id):
+                del self._doubts[sent]
+                going_on += moved
         return going_on
+
+    @staticmethod
+    async def _exchanged(means: Means, record: Record, generation_id: str) -> GoingOn:
+        """Give a generation to its own task by the log, and its own one to the task that has it.
+
+        Some answer gave that other task an id that was not its own. As long as it is on its way
+        with it, or the log does not name its own, nothing is done: the next look-up sees.
+        """
+        holder = await means.ledger.holder(generation_id)
+        if holder is None or holder.client_request_id is None or holder.status in UNDER_WAY:
+            return []
+        sent = holder.client_request_id
+        log = await means.provider.find([sent], holder.submitted_at or 0.0, means.traffic.poll)
+        if (own := log.found.get(sent)) in (None, generation_id):
+            return []
+        before = Status(holder.status)
+        if not await means.ledger.exchange(
+            holder.task_id, str(own), record.task_id, generation_id, at=means.clock.now()
+        ):
+            return []
+        means.tally.moved(record, Status.UNRESOLVED, Status.IN_FLIGHT)
+        means.tally.moved(holder, before, Status.IN_FLIGHT)
+        means.tally.say(
+            f"the provider's log says that generation {generation_id} is of task {record.task_id} "
+            f"and not of {holder.task_id}: each is fetched by its own id"
+            + (f"; {holder.file_name} is the other's video" if before is Status.SUCCEEDED else ""),
+            Level.WARNING,
+        )
+        now = means.clock.now()
+        return [
+            (record, Generation(generation_id, record.submitted_at or now, resumed=True)),
+            (holder, Generation(str(own), holder.submitted_at or now, resumed=True)),
+        ]
 
     async def _repeat_lost(self, means: Means, due: Mapping[str, Doubt], log: LookUp) -> GoingOn:
         """Submit again what may be, by the job's word."""
