@@ -353,7 +353,7 @@ async def test_a_host_whose_files_are_in_the_ledger_is_not_waited_for_by_the_nex
 async def test_what_a_first_wave_waits_for_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(batchgen.run.run, "TELL_SECONDS", 0.02)
+    monkeypatch.setattr(batchgen.run.run, "PLACE_SECONDS", 0.02)
     provider = Scripted("https://198.18.0.7/clip.mp4")
     impatient = paid_job(tmp_path, 12, concurrency=2, give_up_after=600.0)
     summary, events = await do(impatient, provider)

@@ -45,6 +45,8 @@ LEARNED_FROM: Final = 500
 DRAIN_SECONDS: Final = 60
 """For how long a run that is to end waits for what cannot be finished now."""
 TELL_SECONDS: Final = 0.5
+PLACE_SECONDS: Final = 2.0
+"""How often a held back submit sees whether an unknown id has given up its place."""
 LOOK_SECONDS: Final = 5.0
 """How often a run that goes on sees whether a look-up is due."""
 SETTLE_SECONDS: Final = 3600.0
@@ -253,8 +255,8 @@ class Run:
                     if self._may_still_run(record):
                         await self._start(carriers, means, record, generation)
                     else:
-                        means.traffic.first_wave.begins(record.task_id)
                         left.append((record, generation))
+            _count_made(means, left)
             carriers.start_soon(self._take_up, means, carriers, left)
             for base_url, count in elsewhere.items():
                 means.tally.say(
@@ -342,7 +344,7 @@ class Run:
                     f"{means.tally.last_failure}",
                 )
             # A place is given back where a task ends, and where its id turns out to be unknown.
-            with anyio.move_on_after(TELL_SECONDS):
+            with anyio.move_on_after(PLACE_SECONDS):
                 await self._changed.wait()
             if wave.unproven and self._clock.monotonic() > began + LOOK_SECONDS:
                 waiting = ", ".join(f"{n} at {host}" for host, n in wave.unproven.items())
@@ -482,3 +484,10 @@ class Run:
             # In slices: a suspended machine's sleep ends late.
             await self._clock.sleep(min(30.0, max(0.1, self.ends_at - self._clock.now())))
         self.stopping.drain(Reason.DEADLINE, f"stop_at was reached: {in_words(self.ends_at)}")
+
+
+def _count_made(means: Means, left: list[tuple[Record, Generation]]) -> None:
+    """Count in the first wave what was made earlier and whose file has not arrived yet."""
+    for record, _ in left:
+        if record.completed_at is not None:
+            means.traffic.first_wave.begins(record.task_id)
