@@ -29,7 +29,7 @@ def hold(report: NightReport, settings: NightSettings) -> None:
 
 @pytest.mark.timeout(300)  # it waits for the log, by a clock that can only be hurried
 def test_a_night_of_faults_and_kills_keeps_every_invariant(tmp_path: Path) -> None:
-    settings = NightSettings(tasks=500, kills=8, seed=1, rate=60.0)
+    settings = NightSettings(tasks=500, kills=8, seed=1, rate=240.0)
     hold(Night(tmp_path / "night", settings).pass_(), settings)
 
 

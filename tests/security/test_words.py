@@ -54,7 +54,9 @@ def test_a_prompt_forges_no_line_of_the_screen_or_the_log(night: Night) -> None:
     for line in (*screen, *log):
         assert not line.startswith(("batchgen: all done", "2026-08-01T00:00:00"))
     # A line for each step of each task, and nothing that came of a line break in between.
-    assert all(re.match(r" *\d+  |\d+ of \d+ |\d+ failed|look at|$", line) for line in screen)
+    assert all(
+        re.match(r" *\d+  |\d+ of \d+ |\d+ failed|look at|provider: |$", line) for line in screen
+    )
     assert all(re.match(r"\d{4}-\d\d-\d\dT\S+ \S+ |$", line) for line in log)
     assert len(log) > 3 * len(TEXTS)
 
