@@ -100,6 +100,41 @@ MUTATIONS: Final = (
         "tests/test_run.py tests/test_ledger.py",
     ),
     Mutation(
+        "an answer about another generation is not believed",
+        "batchgen/providers/wire.py",
+        (("if generation_id is not None and not is_same_generation(", "if False and not ("),),
+        "tests/test_wire.py",
+    ),
+    Mutation(
+        "a ledger learns from the manifest before anything is bought",
+        "batchgen/session.py",
+        (
+            (
+                "    news = ledger.unknown(known_submits(directory.manifest))\n",
+                "    news: list[KnownSubmit] = []\n",
+            ),
+        ),
+        "tests/test_catch_up.py",
+    ),
+    Mutation(
+        "a ledger learns from the provider's log before anything is bought",
+        "batchgen/run/catch_up.py",
+        (("    if ledger.is_new or", "    if True or ledger.is_new or"),),
+        "tests/test_catch_up.py",
+    ),
+    Mutation(
+        "a video overwrites no other file",
+        "batchgen/transfer.py",
+        (("if _hash_there(final) not in (None, sha256):", "if False:"),),
+        "tests/test_download_faults.py tests/test_run.py",
+    ),
+    Mutation(
+        "a generation is asked about at no other server",
+        "batchgen/run/means.py",
+        (("return record.base_url not in (None, self.base_url)", "return False"),),
+        "tests/test_run.py",
+    ),
+    Mutation(
         "a POST follows no redirect",
         "batchgen/providers/aimlapi.py",
         (("allow_redirects=False", "allow_redirects=True"),),
