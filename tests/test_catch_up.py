@@ -14,10 +14,12 @@ from hypothesis import strategies as st
 
 import batchgen
 from batchgen import Job, Output, Prompt, Status
+from batchgen.errors import RunDirectoryError
 from batchgen.job import PollSettings, RunSettings
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn
 from batchgen.ledger.ledger import Ledger
 from batchgen.ledger.questions import MANIFEST
+from batchgen.ledger.rescue import Rescue
 from batchgen.ledger.tables import stem_of
 from batchgen.planning.plan import make_plan
 from batchgen.report.known import known_submits
@@ -314,6 +316,42 @@ def test_a_name_that_leads_out_of_the_videos_is_not_one(file_name: str) -> None:
 
 def test_a_name_among_the_videos_is_one() -> None:
     assert stem_of("videos/0001_a.b_s1.mp4") == "0001_a.b_s1"
+
+
+async def test_a_write_ahead_log_that_is_lost_in_the_first_run_buys_nothing_again(
+    tmp_path: Path,
+) -> None:
+    """Before the first checkpoint all that was bought is in that log alone."""
+    made = job(tmp_path)
+    directory = RunDirectory(made.output.dir)
+    with Ledger.open(directory.path) as ledger:
+        fresh = directory.path.with_name("fresh")
+        shutil.copyfile(directory.ledger, fresh)
+        run_id = ledger.run_id
+    await batchgen.run_job(made)
+    directory.manifest.unlink()
+    for path in (*directory.videos.glob("*.mp4"), *directory.state.glob("ledger.sqlite*")):
+        path.unlink()
+    shutil.copyfile(fresh, directory.ledger)
+    said = await told(made)
+    assert "older than the provider's log: 3 generations are taken in" in said
+    assert len(bought(directory)) == 3
+    with Ledger.open(directory.path) as ledger:
+        assert ledger.run_id == run_id
+
+
+def test_a_ledger_that_is_gone_is_not_begun_anew_beside_an_id_that_was_rescued(
+    tmp_path: Path,
+) -> None:
+    with Ledger.open(tmp_path) as ledger:
+        directory = ledger.directory
+    rescue = Rescue(directory.rescued_ids)
+    rescue.keep("task", "id:paid")
+    rescue.close()
+    for path in directory.state.glob("ledger.sqlite*"):
+        path.unlink()
+    with pytest.raises(RunDirectoryError, match="empty or gone"):
+        Ledger.open(tmp_path)
 
 
 async def test_what_a_ledger_learns_from_others_does_not_make_it_look_younger(

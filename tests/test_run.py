@@ -82,7 +82,9 @@ class Scripted:
         self.taken: dict[str, str] = {}  # client request id -> generation id
         self.logged: dict[str, str] = {}
         self.log_works = True
+        self.log_names_ids = True
         self.look_ups: list[Collection[str]] = []
+        self.refused: list[str] = []
         self.same_id: str | None = None
         self.polls: Counter[str] = Counter()
         self.asked_at: set[str | None] = set()
@@ -96,6 +98,7 @@ class Scripted:
             if not isinstance(answer, Accepted):
                 said = answer.reason if isinstance(answer, Interrupted) else ""
                 said = answer.message if isinstance(answer, Answered) else said
+                self.refused.append(client_request_id)
                 if "taken" in said:
                     self.logged[client_request_id] = f"lost-{client_request_id}"
                 return answer
@@ -128,6 +131,8 @@ class Scripted:
             for sent in client_request_ids or self.logged
             if sent in self.logged
         }
+        if not self.log_names_ids:
+            return LookUp({}, whole=True, without_id=frozenset(found))
         return LookUp(found, whole=True)
 
     async def has_taken(self, count: int) -> None:
@@ -329,6 +334,38 @@ async def test_a_log_that_could_not_be_read_at_first_is_read_before_a_refusal_is
 
     summary, _ = await do(job(tmp_path), provider, meanwhile=mend)
     assert summary.counts == {Status.SUCCEEDED: 1}
+    assert summary.submitted == 1
+
+
+async def test_a_refused_submit_that_the_log_has_without_an_id_is_held_and_not_repeated(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    provider.submit_answers = [replace(REFUSALS[0], message="overloaded, but taken")]
+    provider.log_names_ids = False
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.UNRESOLVED: 1}
+    assert summary.submitted == 1
+    provider.log_names_ids = True
+    summary, _ = await do(job(tmp_path), provider)
+    assert summary.counts == {Status.SUCCEEDED: 1}
+    assert summary.submitted == 0
+
+
+async def test_a_refused_submit_whose_id_in_the_log_is_another_task_s_is_held(
+    tmp_path: Path, provider: Scripted
+) -> None:
+    await do(job(tmp_path), provider)
+    [given] = provider.taken.values()
+    provider.submit_answers = [REFUSALS[0]]
+
+    async def lie(_: Run) -> None:
+        while not provider.look_ups or not provider.look_ups[-1]:
+            for sent in provider.refused:
+                provider.logged[sent] = given
+            await anyio.sleep(0.0001)
+
+    summary, _ = await do(job(tmp_path, 2), provider, meanwhile=lie)
+    assert summary.counts == {Status.SUCCEEDED: 1, Status.UNRESOLVED: 1}
     assert summary.submitted == 1
 
 

@@ -9,7 +9,9 @@ import pytest
 from batchgen.errors import LedgerError
 from batchgen.evidence import Doubt, Ruling
 from batchgen.job import Job, Output, Prompt
+from batchgen.ledger.catch_up import KnownSubmit
 from batchgen.ledger.ledger import Ledger
+from batchgen.ledger.questions import PROVIDER_LOG
 from batchgen.ledger.sightings import DAYS, LOOKED_FOR, TO_LOOK_FOR, YOUNGEST, Sightings
 from batchgen.session import admit
 from batchgen.task import Status
@@ -169,3 +171,18 @@ def test_one_that_turns_up_switches_the_rule_off_through_restarts_and_both_ids_a
     with Ledger.open(path) as again:
         assert ruling(again) is Ruling.HOLD
         assert again.repeats() == [(task_id, "it was nowhere", "late-id")]
+
+
+def test_what_the_ledger_was_told_by_others_is_not_evidence_of_the_log(tmp_path: Path) -> None:
+    """Nobody knows when those submits left, so how soon they were listed says nothing."""
+    prompts = tuple(Prompt(f"prompt {number}") for number in range(120))
+    with Ledger.open(tmp_path) as ledger:
+        admit(Job("test", prompts, Output(tmp_path)), ledger)
+        told = [
+            KnownSubmit(record.task_id, f"told-{number}", f"id-{number}", base_url=HERE)
+            for number, record in enumerate(ledger.records())
+        ]
+        ledger.catch_up(told, PROVIDER_LOG, at=NOON)
+        wanted = asyncio.run(ledger.sightings.to_look_for(HERE, NOON + 1000))
+        assert wanted == {}
+        assert asyncio.run(ledger.sightings.neighbours(HERE, NOON + 1)) == (None, None)

@@ -19,7 +19,7 @@ from batchgen.ledger import between, moves, questions, sightings
 from batchgen.ledger.admission import Admission, admit, column_types
 from batchgen.ledger.catch_up import KnownSubmit, TakenIn, strange, take_in, unknown
 from batchgen.ledger.questions import Ending
-from batchgen.ledger.rescue import Rescue
+from batchgen.ledger.rescue import Rescue, rescued
 from batchgen.ledger.sightings import Sightings
 from batchgen.ledger.tables import SELECT, Record, file_name
 from batchgen.ledger.writer import Step, Writer
@@ -37,7 +37,6 @@ class Ledger:
 
     Attributes:
         when_full: Awaited before a step is tried again on a full disk; None raises instead.
-        is_new: Whether no run has come to it before; known once it is bound to a provider.
         last_entry: Unix seconds of the latest submit that it knew by itself when it was bound; 0
             without any. What it learns from others says nothing of its own age.
         sightings: What is known of the provider's log.
@@ -54,7 +53,6 @@ class Ledger:
         """Put the parts together; `open` is the way in."""
         self.directory = directory
         self.when_full: Callable[[LedgerError], Awaitable[None]] | None = None
-        self.is_new = False
         self.last_entry = 0.0
         self._descriptor = descriptor
         self._rescue = rescue
@@ -76,16 +74,22 @@ class Ledger:
         directory.create()
         with ExitStack() as held:
             descriptor = held.enter_context(directory.lock())
-            writer = Writer(directory.ledger, may_begin=not directory.has_results())
-            held.callback(writer.close)
             try:
+                known = directory.has_results() or bool(rescued(directory.rescued_ids))
+                writer = Writer(directory.ledger, may_begin=not known)
+                held.callback(writer.close)
                 rescue = Rescue(directory.rescued_ids)
             except OSError as error:
                 raise RunDirectoryError(
-                    f"cannot write to {directory.state}: {error.strerror or error}"
+                    f"cannot use {directory.state}: {error.strerror or error}"
                 ) from None
             held.callback(rescue.close)
             return cls(directory, descriptor, writer, rescue, held.pop_all())
+
+    @property
+    def is_new(self) -> bool:
+        """Tell whether it was made by this opening, so that no submit can be older."""
+        return self._writer.is_new
 
     @property
     def in_place(self) -> bool:
@@ -111,13 +115,12 @@ class Ledger:
             RunDirectoryError: It holds another provider's tasks.
         """
 
-        def step(db: sqlite3.Connection) -> tuple[str, bool, float]:
-            sql = "INSERT OR IGNORE INTO about VALUES ('provider', ?)"
-            is_new = db.execute(sql, (provider_kind,)).rowcount == 1
+        def step(db: sqlite3.Connection) -> tuple[str, float]:
+            db.execute("INSERT OR IGNORE INTO about VALUES ('provider', ?)", (provider_kind,))
             row = db.execute("SELECT value FROM about WHERE key = 'provider'").fetchone()
-            return str(row[0]), is_new, questions.last_entry(db)
+            return str(row[0]), questions.last_entry(db)
 
-        holder, self.is_new, self.last_entry = self._writer.ask(step)
+        holder, self.last_entry = self._writer.ask(step)
         if holder != provider_kind:
             raise RunDirectoryError(
                 f"{self.directory.path} holds tasks of the provider {holder}, not {provider_kind}; "
@@ -576,6 +579,7 @@ class Ledger:
         """Hold a task whose submit may have been taken; return it as it is now."""
 
         def step(db: sqlite3.Connection) -> Record:
+            moves.reopen_refused(db, task_id)
             moves.settle_submit(db, task_id, "ambiguous", at, detail=detail)
             moves.move(
                 db,

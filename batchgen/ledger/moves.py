@@ -135,6 +135,13 @@ def short(text: str) -> str:
     return text[:MESSAGE_CHARACTERS]
 
 
+def reopen_refused(db: sqlite3.Connection, task_id: str) -> None:
+    """Have a submit under way again that was refused, but is in the provider's log all the same."""
+    refused = "SELECT 1 FROM tasks WHERE task_id = ? AND status = ? AND client_request_id NOT NULL"
+    if db.execute(refused, (task_id, Status.PENDING)).fetchone():
+        move(db, task_id, Status.SUBMITTING)
+
+
 def take_id(
     db: sqlite3.Connection, task_id: str, generation_id: str, at: float, *, detail: str = ""
 ) -> bool:
@@ -146,10 +153,7 @@ def take_id(
     sql = "SELECT 1 FROM tasks WHERE generation_id = ? AND task_id <> ?"
     if db.execute(sql, (generation_id, task_id)).fetchone():
         return False
-    refused = "SELECT 1 FROM tasks WHERE task_id = ? AND status = ? AND client_request_id NOT NULL"
-    if db.execute(refused, (task_id, Status.PENDING)).fetchone():
-        # Found in the provider's log all the same: that submit is under way.
-        move(db, task_id, Status.SUBMITTING)
+    reopen_refused(db, task_id)
     settle_submit(db, task_id, "accepted", at, generation_id=generation_id, detail=detail)
     move(
         db,

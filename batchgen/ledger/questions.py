@@ -45,12 +45,14 @@ def endings(db: sqlite3.Connection) -> list[Ending]:
 MANIFEST: Final = "the manifest"
 PROVIDER_LOG: Final = "the provider's log"
 """Who told a ledger of a submit that it had not made itself, or had forgotten."""
+OWN: Final = "coalesce(detail, '') NOT IN ('the manifest', 'the provider''s log')"
+"""Holds of the submits that a ledger has timed itself."""
 
 
 def last_entry(db: sqlite3.Connection) -> float:
     """Return Unix seconds of the latest submit that a ledger knows by itself; 0 without any."""
-    sql = "SELECT max(intended_at) FROM submits WHERE coalesce(detail, '') NOT IN (?, ?)"
-    return float(db.execute(sql, (MANIFEST, PROVIDER_LOG)).fetchone()[0] or 0.0)
+    sql = f"SELECT max(intended_at) FROM submits WHERE {OWN}"
+    return float(db.execute(sql).fetchone()[0] or 0.0)
 
 
 REMEMBERED_BILLS: Final = 500

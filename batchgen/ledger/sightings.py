@@ -10,6 +10,7 @@ from typing import Any, Final
 from batchgen.errors import LedgerError
 from batchgen.evidence import Known, Log
 from batchgen.ledger import between, moves
+from batchgen.ledger.questions import OWN
 from batchgen.ledger.tables import Record
 from batchgen.ledger.writer import Step
 
@@ -30,6 +31,7 @@ seem to take until the next look-up."""
 
 _TAKEN: Final = (
     "(outcome = 'accepted' OR (outcome = 'resubmitted' AND submits.generation_id IS NOT NULL))"
+    f" AND {OWN}"
 )
 
 

@@ -197,8 +197,11 @@ COLUMNS: Final = ", ".join(field.name for field in fields(Record))
 SELECT: Final = f"SELECT {COLUMNS} FROM tasks"  # our own column names
 
 
-def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
+def connect(path: Path, *, may_begin: bool) -> tuple[sqlite3.Connection, bool]:
     """Open the database, with its tables made where there are none.
+
+    Returns:
+        The database, and whether its tables were made now.
 
     Args:
         path: The database.
@@ -217,7 +220,7 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
         _refuse_what_sqlite_would_not(path)
         db = sqlite3.connect(path, isolation_level=None)
         try:
-            _prepare(db, may_begin=may_begin)
+            is_new = _prepare(db, may_begin=may_begin)
         except BaseException:
             db.close()
             raise
@@ -230,7 +233,7 @@ def connect(path: Path, *, may_begin: bool) -> sqlite3.Connection:
                 "or choose another directory with --output"
             ) from error
         raise refusal(path, error) from error
-    return db
+    return db, is_new
 
 
 class NewerLedger(RunDirectoryError):
@@ -270,7 +273,7 @@ def _refuse_what_sqlite_would_not(path: Path) -> None:
         raise sqlite3.DatabaseError("its write-ahead log is damaged")
 
 
-def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
+def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> bool:
     # EXCLUSIVE first: with it, WAL needs no shared-memory file and keeps others out.
     db.execute("PRAGMA locking_mode = EXCLUSIVE")
     # A kill between the file's birth and its tables leaves an empty database.
@@ -284,8 +287,12 @@ def _prepare(db: sqlite3.Connection, *, may_begin: bool) -> None:
     db.execute("PRAGMA synchronous = FULL")
     if empty:
         db.executescript(f"BEGIN; {_SCHEMA} COMMIT;")
+        # A log that is lost later takes neither the tables with it nor the run directory's id, by
+        # which the provider's log knows this ledger's submits.
+        db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     else:
         migrate(db, SCHEMA_VERSION)
+    return empty
 
 
 def version_of(db: sqlite3.Connection) -> int:

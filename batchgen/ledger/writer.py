@@ -25,7 +25,11 @@ Step = Callable[[sqlite3.Connection], T]
 
 
 class Writer:
-    """The thread and its inbox."""
+    """The thread and its inbox.
+
+    Attributes:
+        is_new: Whether the database was made by this one.
+    """
 
     def __init__(self, path: Path, *, may_begin: bool) -> None:
         """Open the database in a thread of its own.
@@ -40,12 +44,12 @@ class Writer:
         self._inbox: queue.SimpleQueue[_Request | None] = queue.SimpleQueue()
         self._closing = threading.Lock()
         self._closed = False
-        ready: Future[None] = Future()
+        ready: Future[bool] = Future()
         self._thread = threading.Thread(
             target=self._serve, args=(path, may_begin, ready), name="batchgen-ledger", daemon=True
         )
         self._thread.start()
-        ready.result()
+        self.is_new = ready.result()
 
     def close(self) -> None:
         """Finish the steps that wait and close the file."""
@@ -84,13 +88,13 @@ class Writer:
         self._put(_Request(step, None, answer))
         return answer.result()
 
-    def _serve(self, path: Path, may_begin: bool, ready: Future[None]) -> None:  # noqa: FBT001
+    def _serve(self, path: Path, may_begin: bool, ready: Future[bool]) -> None:  # noqa: FBT001
         try:
-            connection = connect(path, may_begin=may_begin)
+            connection, is_new = connect(path, may_begin=may_begin)
         except BaseException as error:  # noqa: BLE001  # handed to whoever opens the ledger
             ready.set_exception(error)
             return
-        ready.set_result(None)
+        ready.set_result(is_new)
         running = True
         while running:
             requests = [self._inbox.get()]

@@ -14,6 +14,8 @@ from batchgen.limits import PROBE_SECONDS
 from batchgen.run.means import Generation, Means
 from batchgen.task import Status
 
+NO_ENTRY_SECONDS: Final = 7 * 86_400.0
+"""How far back the log of a ledger is read that knows no submit at all: it is young, or lost."""
 READINGS: Final = 3
 """How often a log that cannot be read is tried before a run goes on without it."""
 
@@ -29,8 +31,8 @@ async def catch_up(means: Means) -> list[tuple[Record, Generation]]:
     ledger = means.ledger
     if ledger.is_new or not ledger.counts().get(Status.PENDING):
         return []
-    listed = await _listed(means, ledger.last_entry)
     now = means.clock.now()
+    listed = await _listed(means, ledger.last_entry or now - NO_ENTRY_SECONDS)
     strange = await ledger.strange(listed.keys())
     mine = [
         KnownSubmit(

@@ -45,11 +45,13 @@ class Look:
     """What a look-up says of one submit.
 
     Attributes:
-        generation_id: The generation it became; None where the log does not have it.
+        generation_id: The generation it became; None where the log does not name it.
+        listed: Whether the log has it, so that it was taken, if only without an id of any use.
         whole: Whether the log was read to its end.
     """
 
     generation_id: str | None
+    listed: bool
     whole: bool
 
 
@@ -96,5 +98,7 @@ class Refusals:
                 log = await ask(asked.keys(), min(asked.values()))
                 self._unread = 0 if log.whole else self._unread + 1
                 for each in asked.keys() & self._waiting.keys():
-                    self._looks[each] = Look(log.found.get(each), log.whole)
+                    found = log.found.get(each)
+                    listed = found is not None or each in log.without_id
+                    self._looks[each] = Look(found, listed, log.whole)
             return self._looks.pop(name)

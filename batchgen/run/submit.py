@@ -3,6 +3,7 @@
 import hashlib
 from contextlib import nullcontext
 from http import HTTPStatus
+from typing import Literal
 
 from anyio.lowlevel import checkpoint_if_cancelled
 
@@ -35,8 +36,8 @@ async def _until_taken(means: Means, record: Record) -> Generation | None:
     if (refused := _refused_earlier(means, record)) is not None:
         with means.refusals.waiting(refused):
             found = await _found(means, record, refused)
-        if found is not None:
-            return found
+        if found is not Status.PENDING:
+            return _to_wait_for(found)
     tries = 0
     while True:
         name = means.ledger.new_client_request_id(record.task_id)
@@ -59,9 +60,13 @@ async def _until_taken(means: Means, record: Record) -> Generation | None:
             return None
         means.check_outage()
         found = await _before_repeat(means, record, Refused(name, taken), outcome, tries)
-        if found is not None:
-            return found
+        if found is not Status.PENDING:
+            return _to_wait_for(found)
         tries += 1
+
+
+def _to_wait_for(found: "_Found") -> Generation | None:
+    return found if isinstance(found, Generation) else None
 
 
 def _refused_earlier(means: Means, record: Record) -> Refused | None:
@@ -75,24 +80,28 @@ def _refused_earlier(means: Means, record: Record) -> Refused | None:
 
 async def _before_repeat(
     means: Means, record: Record, refused: Refused, trouble: Trouble, tries: int
-) -> Generation | None:
-    """Wait until a submit may be repeated.
-
-    Returns:
-        The generation that it became in spite of its refusal; None where it is to be repeated.
-    """
+) -> "_Found":
+    """Wait until a submit may be repeated; return what it became in spite of its refusal."""
     action = decide(Phase.SUBMIT, trouble)
     with nullcontext() if isinstance(trouble, NotSent) else means.refusals.waiting(refused):
-        await means.clock.sleep(means.backoff(tries, trouble))
+        seconds = means.backoff(tries, trouble)
+        if isinstance(trouble, Answered) and not trouble.from_api:
+            # Less than the API's word: the log gets time to show what was taken all the same.
+            seconds = max(seconds, LOOK_AGAIN_SECONDS)
+        await means.clock.sleep(seconds)
         await means.traffic.repeat(Phase.SUBMIT)
         # A key that is refused opens no log either.
         locked = action is Action.PAUSE and means.traffic.breaker(Phase.FETCH).is_open
         if isinstance(trouble, NotSent) or locked:
-            return None
+            return Status.PENDING
         return await _found(means, record, refused)
 
 
-async def _found(means: Means, record: Record, refused: Refused) -> Generation | None:
+_Found = Generation | Literal[Status.PENDING, Status.UNRESOLVED]
+"""What a refused submit became: a generation, nothing (it is repeated), or nobody can tell."""
+
+
+async def _found(means: Means, record: Record, refused: Refused) -> _Found:
     """Look a refused submit up before it is repeated; go on with what it became, if anything.
 
     A log that cannot be read stands against no repeat for long: the answer was a refusal, and a
@@ -111,8 +120,14 @@ async def _found(means: Means, record: Record, refused: Refused) -> Generation |
                 Level.WARNING,
             )
             return Generation(look.generation_id, refused.at, resumed=True)
+        if look.listed:
+            said = "refused, but the provider's log has it without an id that could be its own"
+            held = await means.ledger.in_doubt(record.task_id, said, at=means.clock.now())
+            means.tally.moved(held, Status.PENDING, Status.UNRESOLVED, message=said)
+            means.doubt(held, refused.client_request_id, refused.at)
+            return Status.UNRESOLVED
         if look.whole or means.refusals.unreadable:
-            return None
+            return Status.PENDING
         await means.clock.sleep(LOOK_AGAIN_SECONDS)
 
 
