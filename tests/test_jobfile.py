@@ -1060,7 +1060,7 @@ def test_a_job_that_json_wrote_is_the_job_that_yaml_wrote(
 
 def test_did_you_mean_knows_other_tools_names() -> None:
     known = {name for table in TABLES.values() for name in table}
-    known |= {*JobDocument.model_fields, "concurrency", "model"}
+    known |= {*JobDocument.model_fields, "concurrency", "kind", "model"}
     assert set(ALIASES.values()) <= known
     assert did_you_mean("CFG", known) == 'did you mean "guidance_scale"?'
     assert did_you_mean("sede", ["seed", "shift"]) == 'did you mean "seed"?'
